@@ -1,0 +1,184 @@
+"""The Llama-family network, plain: no parallelism, no file formats, no training in here.
+
+Parameter names are Hugging Face's, so that safetensors load without a conversion step. Layers sit in a
+ModuleDict and the embedding and the head may be absent, so that one class can be any stage of a pipeline.
+
+Llama 2: Touvron et al. 2023, arXiv 2307.09288. RoPE: Su et al. 2021, arXiv 2104.09864, in the half-rotation form.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import ModelConfig
+
+
+def rope_frequencies(config: ModelConfig) -> Tensor:
+    """Rotation per position of each feature pair, in radians: [head_size / 2], float32.
+
+    With `rope_scaling`, wavelengths beyond the original context are stretched by `factor` and those
+    between the two bounds are blended, as in Llama 3.1.
+    """
+    exponent = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
+    frequency = 1.0 / config.rope_theta**exponent
+    if config.rope_scaling is None:
+        return frequency
+    scaling = config.rope_scaling
+    turns = scaling["original_max_position_embeddings"] * frequency / (2 * math.pi)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequency * (kept + (1 - kept) / scaling["factor"])
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary positions. x: [batch, heads, length, head_size]; cos, sin: [batch or 1, 1, length, head_size / 2]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+@dataclass
+class Cache:
+    """Keys and values of what was read so far, one pair per layer: [batch, kv_heads, length, head_size]."""
+
+    layers: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return next(iter(self.layers.values()))[0].shape[2] if self.layers else 0
+
+    def extend(self, layer: str, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append new positions to a layer and return all that it holds."""
+        if layer in self.layers:
+            old_key, old_value = self.layers[layer]
+            key, value = torch.cat((old_key, key), dim=2), torch.cat((old_value, value), dim=2)
+        self.layers[layer] = (key, value)
+        return key, value
+
+    def expanded(self, batch: int) -> Cache:
+        """The same single-row content seen by `batch` rows, without a copy."""
+        return Cache({name: (k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for name, (k, v) in self.layers.items()})
+
+
+class Attention(nn.Module):
+    """Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with rotary positions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
+        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
+        self.o_proj = nn.Linear(config.heads * config.head_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
+        batch, length, _ = x.shape
+        q = self.q_proj(x).view(batch, length, self.heads, self.head_size).transpose(1, 2)
+        k = self.k_proj(x).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)
+        v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
+        if self.kv_heads != self.heads:
+            groups = self.heads // self.kv_heads
+            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.o_proj(out.transpose(1, 2).reshape(batch, length, self.heads * self.head_size))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """One decoder layer: attention and feed-forward, each on a normalised residual."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, layer)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Stack(nn.Module):
+    """Embedding, layers and final norm; any of the ends may be absent in a pipeline stage."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens: nn.Embedding | None = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleDict({str(i): Block(config) for i in range(config.layers)})
+        self.norm: nn.RMSNorm | None = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+
+
+class Llama(nn.Module):
+    """A causal language model. `forward` gives hidden states; `logits` maps those that are needed to the vocabulary."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Stack(config)
+        self.lm_head: nn.Linear | None = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
+
+    def initialise(self, seed: int, std: float = 0.02) -> None:
+        """Draw every weight anew: normal(0, std), residual outputs scaled by 1/sqrt(2 layers), norms one."""
+        generator = torch.Generator().manual_seed(seed)
+        residual = std / math.sqrt(2 * self.config.layers)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 1:
+                nn.init.ones_(weight)
+            else:
+                deep = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(weight, std=residual if deep else std, generator=generator)
+
+    def forward(self, tokens: Tensor, *, positions: Tensor | None = None, segments: Tensor | None = None,
+                mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Hidden states of every position: [batch, length, hidden_size].
+
+        tokens: [batch, length] ids, or hidden states [batch, length, hidden_size] where the embedding is absent.
+        positions: [batch, length], counted from 0; by default on from what the cache holds.
+        segments: [batch, length] document numbers; a position sees only its own document.
+        mask: [batch or 1, 1, length, cached + length], true where a position may look; replaces the causal rule.
+        cache: read and extended in place.
+        """
+        length = tokens.shape[1]
+        past = cache.length if cache is not None else 0
+        if positions is None:
+            positions = torch.arange(past, past + length, device=tokens.device)[None]
+        angle = positions[..., None].float() * self.frequencies
+        x = self.model.embed_tokens(tokens) if self.model.embed_tokens is not None else tokens
+        cos, sin = angle.cos()[:, None].to(x.dtype), angle.sin()[:, None].to(x.dtype)
+        if mask is None and segments is not None:
+            causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+            mask = (causal & (segments[:, :, None] == segments[:, None, :]))[:, None]
+        elif mask is None and past:
+            mask = torch.ones(length, past + length, dtype=torch.bool, device=tokens.device).tril(past)[None, None]
+        for name, block in self.model.layers.items():
+            x = block(x, cos, sin, mask, cache, name)
+        return self.model.norm(x) if self.model.norm is not None else x
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for the given hidden states: [..., vocab_size]."""
+        if self.lm_head is not None:
+            return self.lm_head(hidden)
+        assert self.model.embed_tokens is not None
+        return F.linear(hidden, self.model.embed_tokens.weight)
