@@ -18,11 +18,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .ledger import Refusal
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class RecipeError(ValueError):
+class RecipeError(Refusal):
     """A recipe that cannot be used: the message says where, why and what would mend it."""
 
 
@@ -338,6 +340,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word or path: quotes are the shell's, not the user's, to write
+    if key.strip() == "data":
+        value = str(Path(str(value)).expanduser().absolute())  # typed at a prompt, it counts from where the user stands
     *tables, last = key.strip().split(".")
     place: Any = raw
     for table in tables:

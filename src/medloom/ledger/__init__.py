@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from .progress import Bars, Progress, Silent
+from .refusal import Refusal
+from .step import Step, Workspace
+from .store import Done, Ledger
 
-
-class Refusal(ValueError):
-    """Input that cannot be used. The message is one line: the file or key, the cause, the cure. Exit code 2."""
-
-
-__all__ = ["Bars", "Progress", "Refusal", "Silent"]
+__all__ = ["Bars", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Workspace"]

@@ -1,0 +1,58 @@
+"""The lineage of a run, drawn as a tree: what came of what, with the figures that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from .store import Done
+
+PLAIN_FIGURES = 4
+
+
+def tree(steps: Sequence[Done]) -> list[str]:
+    """Lines of text. Each step stands under the one it was made from last; a step that several use is drawn once.
+
+    A line tells the step's name, the beginning of its digest, wall seconds, and the first few figures that are plain values.
+    """
+    order = {done.folder.name: number for number, done in enumerate(steps)}
+    under: dict[str | None, list[Done]] = {}
+    for done in steps:
+        parents = [source["step"] for source in done.record["inputs"].values() if "step" in source]
+        under.setdefault(max(parents, key=order.__getitem__, default=None), []).append(done)
+
+    lines: list[str] = []
+
+    def draw(done: Done, lead: str, branch: str, follow: str) -> None:
+        lines.append(lead + branch + _line(done))
+        children = under.get(done.folder.name, [])
+        outside = [f"from {Path(source['path']).name}" for source in done.record["inputs"].values() if "path" in source]
+        if outside:
+            lines.append(lead + follow + ("│ " if children else "  ") + "· " + ", ".join(outside))
+        for child in children:
+            last = child is children[-1]
+            draw(child, lead + follow, "└─ " if last else "├─ ", "   " if last else "│  ")
+
+    for root in under.get(None, []):
+        draw(root, "", "", "")
+    return lines
+
+
+def _line(done: Done) -> str:
+    record = done.record
+    shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in _telling(record["figures"]))
+    return f"{record['name']}  {record['digest'][:12]}  {record['wall_seconds']:.1f} s" + (f"  {shown}" if shown else "")
+
+
+def _telling(figures: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The first figures that are single numbers or words; clock readings are left to the record."""
+    plain = [(n, v) for n, v in figures.items() if isinstance(v, Real | str) and not isinstance(v, bool) and not n.endswith(("seconds", "per_second"))]
+    return plain[:PLAIN_FIGURES]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, Real) else str(value)
