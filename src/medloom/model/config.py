@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..ledger import Refusal
+
 ARCHITECTURES = {"LlamaForCausalLM": "llama"}
 
 
-class UnsupportedModel(ValueError):
+class UnsupportedModel(Refusal):
     """The folder holds a model that is not of the Llama family that this package implements."""
 
 
@@ -56,15 +58,29 @@ class ModelConfig:
     def from_folder(cls, folder: Path) -> ModelConfig:
         """Read `config.json` as transformers 4 or 5 wrote it.
 
-        Raises UnsupportedModel, naming the key, for anything outside the family.
+        Raises Refusal where there is none or a key is missing, UnsupportedModel (a Refusal), naming the key, for anything
+        outside the family.
         """
-        raw = json.loads((folder / "config.json").read_text())
+        path = folder / "config.json"
+        try:
+            return cls._from_raw(folder, json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise Refusal(f"{path}: no such file; name a model folder in Hugging Face form") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise Refusal(f"{path}: not valid JSON: {error}") from None
+        except KeyError as error:
+            raise Refusal(f"{path}: the key {error} is missing") from None
+
+    @classmethod
+    def _from_raw(cls, folder: Path, raw: dict[str, Any]) -> ModelConfig:
         named = (raw.get("architectures") or ["?"])[0]
         if named not in ARCHITECTURES:
             raise UnsupportedModel(f"{folder}: architecture {named} is not supported; supported: {', '.join(ARCHITECTURES)}")
         for key in ("attention_bias", "mlp_bias"):
             if raw.get(key):
                 raise UnsupportedModel(f"{folder}: {key} is set, and this network has no such bias")
+        if raw.get("hidden_act", "silu") != "silu":
+            raise UnsupportedModel(f"{folder}: hidden_act {raw['hidden_act']!r} is not supported; supported: silu")
         # transformers 5 moved theta and scaling into rope_parameters; 4 kept them apart.
         rope = raw.get("rope_parameters") or {"rope_theta": raw.get("rope_theta", 10_000.0), **(raw.get("rope_scaling") or {})}
         kind = rope.get("rope_type") or rope.get("type") or "default"

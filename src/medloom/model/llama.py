@@ -9,6 +9,7 @@ Llama 2: Touvron et al. 2023, arXiv 2307.09288. RoPE: Su et al. 2021, arXiv 2104
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -137,7 +138,15 @@ class Llama(nn.Module):
         self.config = config
         self.model = Stack(config)
         self.lm_head: nn.Linear | None = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.frequencies: Tensor
         self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Llama:
+        # The rotations are computed, not learned: float32 whatever the weights are cast to, and whole after meta or to_empty.
+        super()._apply(fn, recurse)
+        if self.frequencies.device.type != "meta":
+            self.frequencies = rope_frequencies(self.config).to(self.frequencies.device)
+        return self
 
     def initialise(self, seed: int, std: float = 0.02) -> None:
         """Draw every weight anew: normal(0, std), residual outputs scaled by 1/sqrt(2 layers), norms one."""
