@@ -1,0 +1,267 @@
+"""The verbs of the command line: each parses, calls one function, and prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+    from .run import Run
+
+STARTED = time.monotonic()
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Adapts an open language model to medicine and proves what it learned.")
+recipes = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a recipe before it is run.")
+app.add_typer(recipes, name="recipe")
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; may be given again.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the run is kept [default: runs/NAME].")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"medloom {version('medloom')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command(epilog="Example: medloom demo --seed 2 --out /tmp/demo --no-chat")
+def demo(seed: Annotated[int, typer.Option(help="Draws the invented world and the order of training.")] = 1,
+         out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run is kept.")] = Path("medloom-demo"),
+         chat: Annotated[bool, typer.Option("--chat/--no-chat", help="Talk to the model at the end.")] = True,
+         serve: Annotated[bool, typer.Option("--serve", help="Talk to it in the browser instead.")] = False,
+         set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Walk the whole road offline on a small invented world of medicine, in about two minutes."""
+    from .demo import demo_recipe
+
+    run = _walk(demo_recipe(seed, set_ or ()), out, None, as_json, quiet)
+    model = _served_file(run.root)
+    if serve:
+        from .serve import serve as start
+
+        start(model, host="127.0.0.1", port=8000)
+    elif chat and not as_json and sys.stdin.isatty():
+        from .serve import chat as talk
+
+        talk(model)
+    elif not quiet and not as_json:
+        typer.echo(f"\nTalk to it:  medloom chat {run.root}     or in the browser:  medloom serve {run.root}")
+
+
+@app.command(epilog="Example: medloom run recipes/real-small.toml --set data=/data/medicine")
+def run(recipe: RecipeFile, set_: Set = None, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Walk a recipe's whole road: corpus, training, evaluation, export, card. What is done already is not done again."""
+    _walk(_read(recipe, set_), out, None, as_json, quiet)
+
+
+def _stage(name: str, help_: str) -> None:
+    def verb(recipe: RecipeFile, set_: Set = None, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+        _walk(_read(recipe, set_), out, name, as_json, quiet)
+
+    app.command(name, help=help_, epilog=f"Example: medloom {name} recipes/quickstart.toml")(verb)
+
+
+_stage("corpus", "Walk a recipe's road as far as the corpus: files to cleaned, deduplicated, mixed, packed tokens.")
+_stage("pretrain", "Walk a recipe's road as far as continued pretraining.")
+_stage("finetune", "Walk a recipe's road as far as finetuning.")
+_stage("evaluate", "Walk a recipe's road as far as the answers to every benchmark, with the paired comparison to the base model.")
+_stage("export", "Walk a recipe's road as far as the GGUF files and what each of them costs in quality.")
+_stage("card", "Walk a recipe's whole road and write the model card.")
+
+
+@app.command(epilog="Example: medloom show medloom-demo")
+def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is kept.")],
+         verify: Annotated[bool, typer.Option("--verify", help="Read every output again and hold it against its record.")] = False,
+         as_json: Json = False, quiet: Quiet = False) -> None:
+    """Draw the lineage of a run as a tree, with figures."""
+    from .ledger import Ledger
+    from .ledger.show import tree
+
+    ledger = Ledger(_existing(run))
+    steps = ledger.road()
+    faults = ledger.verify() if verify else []
+    if as_json:
+        _print_json({"steps": [dict(done.record) for done in steps], "faults": faults})
+    else:
+        typer.echo("\n".join(tree(steps)))
+        if verify and not faults:
+            typer.echo(f"\nverified: the chain, {len(steps)} records and every output are as they were written")
+    for fault in faults:
+        typer.echo(f"medloom: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+@recipes.command("check", epilog="Example: medloom recipe check recipes/meditron-7b.toml")
+def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Say whether a recipe can be used, and which steps it asks for."""
+    from .road import Road
+
+    read = _read(recipe, set_)
+    road = Road(read)
+    missing = [str(path) for step in road.steps.values() for path in step.inputs.values() if isinstance(path, Path) and not _there(path)]
+    if missing:
+        _refuse(f"{recipe}: {missing[0]}: no such file or folder" + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
+                + "; relative paths count from data, or from the recipe's folder")
+    if as_json:
+        _print_json({"recipe": read.model_dump(mode="json"), "steps": list(road.steps)})
+    else:
+        typer.echo(f"{recipe}: good. {len(road.steps)} steps: {', '.join(road.steps)}")
+
+
+@app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
+def plan(recipe: RecipeFile, set_: Set = None,
+         utilisation: Annotated[float | None, typer.Option(help="Share of the hardware's peak that training reaches.", min=0.0, max=1.0)] = None,
+         as_json: Json = False, quiet: Quiet = False) -> None:
+    """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
+    from dataclasses import asdict
+
+    from .plan import describe
+    from .plan import plan as estimate
+
+    found = estimate(_read(recipe, set_), utilisation=utilisation)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        typer.echo(describe(found))
+
+
+@app.command(epilog="Example: medloom audit README.md")
+def audit(card: Annotated[Path, typer.Argument(metavar="FILE", help="A model card, Markdown or plain text; anyone's.")],
+          as_json: Json = False, quiet: Quiet = False) -> None:
+    """Recompute the numbers of a model card and say which cannot hold. Exit code 1 where one is an error."""
+    from dataclasses import asdict
+
+    from .card import audit as examine
+
+    findings = examine(_existing(card))
+    if as_json:
+        _print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity:<8} {finding.law}: {finding.statement}\n         {finding.arithmetic}\n         {finding.remedy}")
+        typer.echo(f"{len(findings)} findings, {sum(f.severity == 'error' for f in findings)} of them errors")
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF file, or the folder of a run.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine [default: cores - 1].")]
+
+
+@app.command(epilog="Example: medloom serve medloom-demo --port 8000")
+def serve(model: Model, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
+          key: Annotated[list[str] | None, typer.Option("--key", envvar="MEDLOOM_KEYS", help="Accept only requests with this key.")] = None,
+          threads: Threads = None) -> None:
+    """Serve a GGUF file: an OpenAI-compatible API with streaming, and a page to talk to it."""
+    from .serve import serve as start
+
+    start(_served_file(model), host=host, port=port, keys=tuple(key or ()), threads=threads)
+
+
+@app.command(epilog="Example: medloom chat medloom-demo")
+def chat(model: Model, threads: Threads = None) -> None:
+    """Talk to a GGUF file in the terminal."""
+    from .serve import chat as talk
+
+    talk(_served_file(model), threads=threads)
+
+
+def _read(path: Path, overrides: list[str] | None) -> Recipe:
+    from .recipe import read_recipe
+
+    return read_recipe(path, overrides or ())
+
+
+def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, quiet: bool) -> Run:
+    from .ledger import Bars, Silent
+    from .notice import NOTICE_SHORT
+    from .run import run as walk
+    from .screen import result_tables, step_line, where_files_lie
+
+    root = out or Path("runs") / recipe.name
+    say = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+    say(f"{recipe.name}: {root}")
+    finished = walk(recipe, root, Silent() if quiet else Bars(), lambda step, done: say(step_line(step.name, done)), until, STARTED)
+    if as_json:
+        _print_json(finished.summary)
+        return finished
+    if not finished.fresh:
+        say(f"Nothing to do: all {len(finished.done)} steps are there already.")
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    for table in result_tables(finished.summary):
+        console.print(table)
+    typer.echo("\n".join(where_files_lie(finished)))
+    typer.echo(f"{finished.seconds:.1f} s.  {NOTICE_SHORT}")
+    return finished
+
+
+def _served_file(model: Path) -> Path:
+    """The GGUF that a person means: the file, or the smallest one of a run."""
+    from .ledger import Refusal
+
+    if model.is_file():
+        return model
+    files = sorted((model / "latest").glob("export-*/*.gguf"), key=lambda path: path.stat().st_size)
+    if not files:
+        raise Refusal(f"{model}: neither a GGUF file nor the folder of a run that exported one; write one with: medloom export RECIPE")
+    return files[0]
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        _refuse(f"{path}: no such file or folder")
+    return path
+
+
+def _there(path: Path) -> bool:
+    from glob import glob, has_magic
+
+    return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"medloom: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run a verb. Exit codes: 0 done, 1 the answer is no, 2 bad input, 3 failed inside, 130 interrupted."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("\nmedloom: interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    except Exception as error:
+        from .ledger import Refusal
+
+        if isinstance(error, Refusal):
+            typer.echo(f"medloom: {error}", err=True)
+            sys.exit(2)
+        import traceback
+
+        traceback.print_exc()
+        typer.echo("medloom: failed inside; what was finished is kept, and the same command goes on from there", err=True)
+        sys.exit(3)

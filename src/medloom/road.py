@@ -1,0 +1,383 @@
+"""The road: which steps a recipe asks for, and what each is made from. The one place where all rooms meet.
+
+    world ─┬─ read-<source> ─┬─ corpus ── tokens ── pretrain ── finetune ── export-<type>
+           └─ questions ─────┘                          │           │            │
+                                     evaluate-<model>-<benchmark>, heldout-<model>, measure-<type> ── compare ── card
+
+Rooms are imported when their step runs, so that a road on which nothing is left to do is walked in no time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .ledger import Refusal, Step, Workspace
+from .recipe import Benchmark, Recipe, Source
+
+Place = Step | Path
+LARGEST_EXACT = "BF16"  # weights are saved in bfloat16, so this GGUF type loses nothing and quantisation starts from it
+
+
+class Road:
+    """The steps of a recipe. `steps` holds them by name, each after what it rests on; `models` what is evaluated, in order."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        if recipe.layout.processes > 1:
+            raise Refusal(f"layout: {recipe.layout.processes} processes are asked for, and this version trains in one; leave [layout] out")
+        self.recipe = recipe
+        self.steps: dict[str, Step] = {}
+        self.models: dict[str, Place] = {}
+        self._world = self._add_world()
+        self._questions = self._add_questions() if recipe.evaluate.benchmarks else None
+        self._corpus = self._add_corpus()
+        self.models["base"] = self._add_base()
+        self._tokens = self._add_tokens()
+        self._add_training()
+        self._add_evaluation()
+        self._add_export()
+        self._add_comparison()
+        self._add_card()
+
+    @property
+    def final(self) -> str:
+        """Name of the model at the road's end: base, pretrained or finetuned."""
+        return list(self.models)[-1]
+
+    def until(self, stage: str) -> list[Step]:
+        """The steps that a stage of the command line stands for: corpus, pretrain, finetune, evaluate, export, card."""
+        prefixes = {"corpus": ("tokens", "corpus"), "pretrain": ("pretrain",), "finetune": ("finetune",),
+                    "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "measure"), "card": ("card",)}[stage]
+        found = [step for name, step in self.steps.items() if name.partition("-")[0] in prefixes]
+        if not found:
+            raise Refusal(f"the recipe {self.recipe.name} has nothing to {stage}: add the table [{stage}]")
+        return found
+
+    def _add(self, step: Step) -> Step:
+        self.steps[step.name] = step
+        return step
+
+    def _locate(self, path: str) -> tuple[Place, str]:
+        """Where a path of the recipe lies: an input for a step, and the way on from it."""
+        return (self._world, path) if self._world is not None else (self.recipe.locate(path), "")
+
+    def _add_world(self) -> Step | None:
+        world = self.recipe.world
+        if world is None:
+            return None
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .demo import write_world
+
+            return write_world(space.out, world.seed, world.size)
+
+        return self._add(Step("world", work, ("demo",), params=world.model_dump()))
+
+    def _add_questions(self) -> Step:
+        """All questions in one plain form: what decontamination holds the corpus against."""
+        benchmarks = self.recipe.evaluate.benchmarks
+        inputs, reads = self._benchmark_inputs(benchmarks)
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .evaluate import write_questions
+
+            counts = {}
+            for benchmark in benchmarks:
+                read = reads(benchmark, space)
+                write_questions(read, space.out / f"{benchmark.name}.jsonl")
+                counts[benchmark.name] = len(read.items)
+            return counts
+
+        params = {"benchmarks": [_asked(benchmark) for benchmark in benchmarks]}
+        return self._add(Step("questions", work, ("evaluate",), params=params, inputs=inputs))
+
+    def _benchmark_inputs(self, benchmarks: tuple[Benchmark, ...]) -> tuple[dict[str, Place], Any]:
+        """The inputs that hold these benchmarks, and a function that reads one of them in a workspace."""
+        inputs: dict[str, Place] = {}
+        ways: dict[tuple[str, str], tuple[str, str]] = {}
+        for benchmark in benchmarks:
+            for role, path in (("test", benchmark.path), ("train", benchmark.train)):
+                if path is not None:
+                    place, onward = self._locate(path)
+                    name = "world" if place is self._world else f"{benchmark.name}-{role}"
+                    inputs[name] = place
+                    ways[benchmark.name, role] = (name, onward)
+
+        def read(benchmark: Benchmark, space: Workspace) -> Any:
+            from .evaluate import read_benchmark
+
+            found = {role: space.inputs[name] / onward for (owner, role), (name, onward) in ways.items() if owner == benchmark.name}
+            return read_benchmark(benchmark, found["test"], found.get("train"))
+
+        return inputs, read
+
+    def _add_corpus(self) -> Step | None:
+        settings = self.recipe.corpus
+        if settings is None:
+            return None
+        reads = {source.name: self._add_read(source) for source in settings.sources}
+        seed = self.recipe.seed
+        questions = self._questions if settings.decontaminate is not None else None
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .corpus import build_corpus
+
+            folders = {name: space.inputs[f"read-{name}"] for name in reads}
+            benchmarks = sorted(space.inputs["questions"].glob("*.jsonl")) if questions else []
+            return build_corpus(folders, settings.sources, settings, benchmarks, seed, space.out, space.progress)
+
+        params = {**settings.model_dump(mode="json", exclude={"workers", "sources"}), "seed": seed,
+                  "sources": [_read_alike(source) for source in settings.sources]}
+        inputs: dict[str, Place] = {f"read-{name}": step for name, step in reads.items()}
+        if questions is not None:
+            inputs["questions"] = questions
+        return self._add(Step("corpus", work, ("corpus",), params=params, inputs=inputs))
+
+    def _add_read(self, source: Source) -> Step:
+        place, onward = self._locate(source.path)
+        settings = self.recipe.corpus
+        assert settings is not None
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .corpus import read_source
+
+            return read_source(source, space.inputs["files"] / onward, settings, space.out, space.progress, space.state)
+
+        params = {"source": _read_alike(source), "path": onward, "languages": list(settings.languages)}
+        return self._add(Step(f"read-{source.name}", work, ("corpus",), params=params, inputs={"files": place}))
+
+    def _add_base(self) -> Place:
+        base, seed = self.recipe.base, self.recipe.seed
+        if base.new is not None:
+            return self._add_new_model()
+        assert base.path is not None
+        if base.path == "seedling":
+            from importlib.resources import files
+
+            return Path(str(files("medloom.demo"))) / "seedling"
+        place = self.recipe.locate(base.path)
+        if base.tokenizer is None:
+            return place
+        tokenizer = self.recipe.locate(base.tokenizer)
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .model import import_llama2c
+
+            import_llama2c(space.inputs["checkpoint"], space.inputs["tokenizer"], space.out)
+            return {}
+
+        return self._add(Step("base", work, ("model",), inputs={"checkpoint": place, "tokenizer": tokenizer}))
+
+    def _add_new_model(self) -> Step:
+        shape, seed = self.recipe.base.new, self.recipe.seed
+        assert shape is not None and self._corpus is not None
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            import pyarrow.parquet as parquet
+
+            from .model import new_model, train_tokenizer
+
+            texts = parquet.read_table(space.inputs["corpus"] / "train.parquet", columns=["text"])["text"].to_pylist()
+            train_tokenizer(texts, shape.vocabulary, space.state / "tokenizer")
+            new_model(shape, space.state / "tokenizer", seed, space.out)
+            return {}
+
+        return self._add(Step("base", work, ("model",), params={"shape": shape.model_dump(), "seed": seed}, inputs={"corpus": self._corpus}))
+
+    def _add_tokens(self) -> Step | None:
+        settings = self.recipe.corpus
+        wanted = self.recipe.pretrain is not None or (self.recipe.finetune is not None and self.recipe.finetune.replay > 0)
+        if settings is None or self._corpus is None or not wanted:
+            return None
+        seed = self.recipe.seed
+        budget = self.recipe.pretrain.tokens if self.recipe.pretrain else None
+        epochs = self.recipe.pretrain.epochs if self.recipe.pretrain else 1.0
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .corpus import tokenise_corpus
+
+            return tokenise_corpus(space.inputs["corpus"], space.inputs["model"], settings, settings.sources, seed, budget, epochs,
+                                   space.out, space.progress, space.state)
+
+        params = {"shares": {source.name: source.share for source in settings.sources}, "seed": seed, "tokens": budget, "epochs": epochs}
+        return self._add(Step("tokens", work, ("corpus", "model"), params=params,
+                              inputs={"corpus": self._corpus, "model": self.models["base"]}))
+
+    def _add_training(self) -> None:
+        pretraining, finetuning, seed = self.recipe.pretrain, self.recipe.finetune, self.recipe.seed
+        if pretraining is not None:
+            assert self._tokens is not None
+
+            def pretrained(space: Workspace) -> Mapping[str, Any]:
+                from .train import pretrain
+
+                return pretrain(pretraining, model=space.inputs["model"], tokens=space.inputs["tokens"], out=space.out,
+                                state=space.state, seed=seed, progress=space.progress)
+
+            self.models["pretrained"] = self._add(Step(
+                "pretrain", pretrained, ("train", "model"), params=_trained_alike(pretraining, seed),
+                inputs={"model": self.models["base"], "tokens": self._tokens}))
+        if finetuning is not None:
+            asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
+            inputs, reads = self._benchmark_inputs(asked)
+
+            def examples(space: Workspace) -> Mapping[str, Any]:
+                from .evaluate import write_examples
+
+                return write_examples([reads(benchmark, space) for benchmark in asked], space.out / "examples.jsonl", seed)
+
+            written = self._add(Step("examples", examples, ("evaluate",), inputs=inputs,
+                                     params={"benchmarks": [_asked(benchmark) for benchmark in asked], "seed": seed}))
+            more: dict[str, Place] = {"tokens": self._tokens} if finetuning.replay and self._tokens is not None else {}
+
+            def finetuned(space: Workspace) -> Mapping[str, Any]:
+                from .train import finetune
+
+                return finetune(finetuning, model=space.inputs["model"], examples=space.inputs["examples"] / "examples.jsonl",
+                                replay=space.inputs.get("tokens"), out=space.out, state=space.state, seed=seed, progress=space.progress)
+
+            self.models["finetuned"] = self._add(Step(
+                "finetune", finetuned, ("train", "model"), params=_trained_alike(finetuning, seed),
+                inputs={"model": self.models[self.final], "examples": written, **more}))
+
+    def _add_evaluation(self) -> None:
+        for name, model in self.models.items():
+            for benchmark in self.recipe.evaluate.benchmarks:
+                self._add_answers(f"{name}-{benchmark.name}", benchmark, model, gguf=None)
+            if self._corpus is not None:
+                self._add_heldout(name, model)
+
+    def _add_answers(self, name: str, benchmark: Benchmark, model: Place, gguf: str | None) -> Step:
+        settings, seed = self.recipe.evaluate, self.recipe.seed
+        inputs, reads = self._benchmark_inputs((benchmark,))
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .evaluate import GGUFEngine, TorchEngine, answer
+
+            place = space.inputs["model"]
+            engine = TorchEngine(place, settings.device, settings.batch) if gguf is None else GGUFEngine(place / f"model-{gguf}.gguf")
+            with engine:
+                return answer(engine, reads(benchmark, space), space.out / "answers.jsonl", seed, space.progress)
+
+        params = {"benchmark": _asked(benchmark), "seed": seed, "device": settings.device}
+        return self._add(Step(f"evaluate-{name}", work, ("evaluate", "model"), params=params, inputs={"model": model, **inputs}))
+
+    def _add_heldout(self, name: str, model: Place) -> None:
+        settings, corpus = self.recipe.evaluate, self.recipe.corpus
+        assert self._corpus is not None and corpus is not None
+        limit = corpus.validation_documents
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .evaluate import TorchEngine, bits_per_byte
+
+            documents = {path.stem.removeprefix("valid-"): path for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))}
+            with TorchEngine(space.inputs["model"], settings.device, settings.batch) as engine:
+                return bits_per_byte(engine, documents, limit, space.progress)
+
+        self._add(Step(f"heldout-{name}", work, ("evaluate", "model"), params={"documents": limit, "device": settings.device},
+                       inputs={"model": model, "corpus": self._corpus}))
+
+    def _add_export(self) -> None:
+        settings = self.recipe.export
+        if settings is None:
+            return
+        for kind in settings.types:
+            exact = kind in ("F32", "F16", "BF16")
+            export = self._export_exact(kind) if exact else self._quantise(kind)
+            for benchmark in self.recipe.evaluate.benchmarks:
+                self._add_answers(f"{kind}-{benchmark.name}", benchmark, export, gguf=kind)
+            if self._corpus is not None:
+                self._add_measure(kind, export)
+
+    def _export_exact(self, kind: str) -> Step:
+        if f"export-{kind}" in self.steps:
+            return self.steps[f"export-{kind}"]
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import export_gguf
+
+            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind)
+
+        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind}, inputs={"model": self.models[self.final]}))
+
+    def _quantise(self, kind: str) -> Step:
+        source = self._export_exact(LARGEST_EXACT)
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import quantise
+
+            return quantise(space.inputs["gguf"] / f"model-{LARGEST_EXACT}.gguf", space.out / f"model-{kind}.gguf", kind)
+
+        return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs={"gguf": source}))
+
+    def _add_measure(self, kind: str, export: Step) -> None:
+        assert self._corpus is not None and self.recipe.export is not None
+        positions = self.recipe.export.positions
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            import pyarrow.parquet as parquet
+
+            from .quantise import measure
+
+            texts = [text for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))
+                     for text in parquet.read_table(path, columns=["text"])["text"].to_pylist()]
+            return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions)
+
+        self._add(Step(f"measure-{kind}", work, ("quantise", "model"), params={"positions": positions},
+                       inputs={"model": self.models[self.final], "gguf": export, "corpus": self._corpus}))
+
+    def _add_comparison(self) -> None:
+        """Every model against the base, and every quantised file against the model it was made from, on the same questions."""
+        benchmarks = self.recipe.evaluate.benchmarks
+        if not benchmarks:
+            return
+        kinds = self.recipe.export.types if self.recipe.export else ()
+        pairs = [(name, "base") for name in self.models if name != "base"] + [(kind, self.final) for kind in kinds]
+        wanted = [(benchmark.name, model, base) for model, base in pairs for benchmark in benchmarks]
+        inputs = {f"{name}-{benchmark}": self.steps[f"evaluate-{name}-{benchmark}"]
+                  for benchmark, *names in wanted or [(b.name, "base") for b in benchmarks] for name in names}
+        modes = {benchmark.name: benchmark.mode for benchmark in benchmarks}
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .summary import compare_all
+
+            return compare_all({name: path / "answers.jsonl" for name, path in space.inputs.items()}, wanted, modes, space.out)
+
+        self._add(Step("compare", work, ("evaluate", "summary"), params={"pairs": [list(pair) for pair in wanted]}, inputs=inputs))
+
+    def _add_card(self) -> None:
+        recipe = self.recipe
+        inputs = dict(self.steps)
+        base = self.models["base"]
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .card import write_card
+            from .summary import lineage
+
+            return write_card(lineage(recipe, space.inputs), space.out)
+
+        params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
+        self._add(Step("card", work, ("card", "summary", "notice"), params=params,
+                       inputs=inputs if isinstance(base, Step) else {**inputs, "base": base}, measured=("*",)))
+
+
+def resolved(recipe: Recipe) -> str:
+    """The recipe as it was run, with every default in place, as JSON."""
+    return json.dumps(recipe.model_dump(mode="json"), indent=2)
+
+
+def _read_alike(source: Source) -> dict[str, Any]:
+    """What of a source decides the documents read from it, its files apart."""
+    return source.model_dump(mode="json", exclude={"path", "share"})
+
+
+def _asked(benchmark: Benchmark) -> dict[str, Any]:
+    return benchmark.model_dump(mode="json")
+
+
+def _trained_alike(settings: Any, seed: int) -> dict[str, Any]:
+    """What of the settings decides the weights: neither how often a checkpoint is taken nor how the corpus was counted."""
+    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "epochs", "tokens"}), "seed": seed,
+            **({"epochs": settings.epochs} if hasattr(settings, "benchmarks") else {})}

@@ -1,0 +1,53 @@
+"""Walks a recipe's road in a ledger and leaves `summary.json` beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .ledger import Done, Ledger, Progress, Step
+from .ledger.files import write_json, write_text
+from .recipe import Recipe
+from .road import Road, resolved
+from .summary import summarise
+
+Tell = Callable[[Step, Done], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a walk ended with: where it lies, each step by name, how many were run just now, and the summary."""
+
+    root: Path
+    done: dict[str, Done]
+    fresh: int
+    seconds: float
+    summary: dict[str, Any]
+
+
+def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str | None = None, started: float | None = None) -> Run:
+    """Make whole all steps of the recipe, or those that `until` names a stage of, and tell of each.
+
+    `started` is the monotonic clock at which the user's wait began. Steps that are there already are not run again;
+    an interrupted walk goes on from where it was.
+    """
+    started = time.monotonic() if started is None else started
+    road = Road(recipe)
+    targets = road.until(until) if until else list(road.steps.values())
+    ledger = Ledger(root, watts=recipe.hardware.watts)
+    done: dict[str, Done] = {}
+    with ledger.opened():
+        write_text(root / "recipe.json", resolved(recipe) + "\n")
+        for step, result in ledger.walk(targets, progress, title=recipe.name):
+            done[step.name] = result
+            tell(step, result)
+        fresh = sum(result.fresh for result in done.values())
+        seconds = time.monotonic() - started
+        recorded = sum(float(result.record["wall_seconds"]) for result in done.values())
+        summary = summarise(done, root, seconds if fresh == len(done) else recorded)
+        if fresh or not (root / "summary.json").exists():
+            write_json(root / "summary.json", summary)
+    return Run(root, done, fresh, seconds, summary)

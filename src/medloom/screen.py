@@ -1,0 +1,91 @@
+"""What a person sees on the terminal: steps as they pass, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .ledger import Done
+    from .run import Run
+
+
+def step_line(name: str, done: Done) -> str:
+    """One line about a step that was passed."""
+    return f"  {name:<30} {done.record['wall_seconds']:7.1f} s" if done.fresh else f"  {name:<30}  there already"
+
+
+def result_tables(summary: Mapping[str, Any]) -> Iterable[Table]:
+    """Benchmarks, forgetting and quantisation, as far as the run has them."""
+    if summary["comparisons"]:
+        yield _benchmarks(summary["comparisons"])
+    if summary["forgetting"]:
+        yield _forgetting(summary["forgetting"])
+    if summary["quantisation"]:
+        yield _quantisation(summary["quantisation"])
+
+
+def where_files_lie(run: Run) -> list[str]:
+    """A line for each thing that a person would open, and what it is."""
+    latest = run.root / "latest"
+    shown: list[tuple[str, Path]] = []
+    if "card" in run.done:
+        shown.append(("model card", latest / "card" / "README.md"))
+    trained = [name for name in ("finetune", "pretrain") if name in run.done]
+    if trained:
+        shown.append(("model, Hugging Face form", latest / trained[0]))
+    shown += [(f"GGUF {name.removeprefix('export-')}", latest / name / f"model-{name.removeprefix('export-')}.gguf")
+              for name in run.done if name.startswith("export-")]
+    shown += [("all figures", run.root / "summary.json"), ("ledger", run.root / "ledger.jsonl")]
+    return [f"  {what:<26} {path}" for what, path in shown]
+
+
+def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p", title="Questions answered", title_justify="left")
+    last = None
+    for row in rows:
+        if last not in (None, row["benchmark"]):
+            table.add_section()
+        last = row["benchmark"]
+        interval = f"{_percent(row['accuracy'])} [{_percent(row['wilson_low'])}, {_percent(row['wilson_high'])}]"
+        change = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), _percent(row["chance"]), interval,
+                      _percent(row["base_accuracy"]), change, probability(row["p_value"]))
+    return table
+
+
+def _forgetting(lines: Iterable[Mapping[str, Any]]) -> Table:
+    from rich.table import Table
+
+    lines = list(lines)
+    models = list(lines[0]["stages"])
+    table = Table("held-out text", *models, title="Bits per byte (less is better)", title_justify="left")
+    for line in lines:
+        table.add_row(line["domain"], *(f"{line['stages'][model]:.3f}" if model in line["stages"] else "" for model in models))
+    return table
+
+
+def _quantisation(rows: Iterable[Mapping[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "accuracy", "p against unquantised", title="Quantised files", title_justify="left")
+    for row in rows:
+        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", _percent(row["argmax_agreement"]),
+                      _percent(row["accuracy"]), probability(row["p_value"]))
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def probability(p: float | None) -> str:
+    """A p-value as people write it."""
+    if p is None:
+        return ""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -1,0 +1,79 @@
+"""What a run came to: its comparisons, what it forgot, what quantisation cost, and the lineage that the card is written from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .ledger import Done
+from .ledger.files import write_json
+from .notice import NOTICE
+from .recipe import Recipe
+
+
+def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str]], modes: Mapping[str, str], out: Path) -> dict[str, Any]:
+    """Hold each (benchmark, model, base) of `pairs` against each other on the same questions; write comparisons.json.
+
+    `answers` maps "<model>-<benchmark>" to its answers. P-values are corrected by Holm's method over all pairs.
+    """
+    from .evaluate import compare, holm
+
+    found = [(benchmark, model, base, compare(answers[f"{model}-{benchmark}"], answers[f"{base}-{benchmark}"])) for benchmark, model, base in pairs]
+    corrected = holm([comparison.p_value for *_, comparison in found])
+    rows = [{**asdict(comparison), "benchmark": benchmark, "mode": modes[benchmark], "model": model, "base": base, "holm_p": holm_p}
+            for (benchmark, model, base, comparison), holm_p in zip(found, corrected, strict=True)]
+    write_json(out / "comparisons.json", rows)
+    return {"comparisons": len(rows), "rows": rows}
+
+
+def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Recipe, records and results in one value: what the card is written from."""
+    records = {name: json.loads((folder / "record.json").read_text()) for name, folder in folders.items() if (folder / "record.json").exists()}
+    return {"recipe": recipe.model_dump(mode="json"), "notice": NOTICE, "steps": list(records.values()), "summary": _results(records)}
+
+
+def summarise(done: Mapping[str, Done], root: Path, seconds: float) -> dict[str, Any]:
+    """The content of summary.json: results, seconds and peak memory (megabytes) of each stage, and where things lie."""
+    records = {name: result.record for name, result in done.items()}
+    stages = [{"name": name, "seconds": r["wall_seconds"], "peak_mb": r["peak_mb"]} for name, r in records.items()]
+    card = done.get("card")
+    files = {name: str(result.folder) for name, result in done.items() if name in ("pretrain", "finetune", "card") or name.startswith("export-")}
+    return {"seconds": round(seconds, 2), "stages": stages, **_results(records), "files": files,
+            "card": str(card.folder / "README.md") if card else None, "ledger": str(root / "ledger.jsonl")}
+
+
+def _results(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    rows = records["compare"]["figures"]["rows"] if "compare" in records else []
+    models = [name.removeprefix("heldout-") for name in records if name.startswith("heldout-")]
+    kinds = [name.removeprefix("export-") for name in records if name.startswith("export-")]
+    quantised = [_quantisation(kind, records, rows) for kind in kinds if f"measure-{kind}" in records]
+    return {"comparisons": [row for row in rows if row["model"] not in kinds], "forgetting": _forgetting(models, records), "quantisation": quantised}
+
+
+def _forgetting(models: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Bits per byte on held-out text of each domain, before and after; `stages` holds every model in order."""
+    heldout = {model: records[f"heldout-{model}"]["figures"] for model in models}
+    domains = sorted({domain for figures in heldout.values() for domain in figures})
+    lines = []
+    for domain in domains:
+        stages = {model: figures[domain]["bits_per_byte"] for model, figures in heldout.items() if domain in figures}
+        before, *_, after = *stages.values(), list(stages.values())[-1]
+        lines.append({"domain": domain, "before": before, "after": after, "stages": stages})
+    return lines
+
+
+def _quantisation(kind: str, records: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One quantised file: its size, its distance from the model, and its accuracy over all questions with the smallest Holm p."""
+    measured = records[f"measure-{kind}"]["figures"]
+    outputs = records[f"export-{kind}"]["outputs"]
+    own = [row for row in rows if row["model"] == kind]
+    questions = sum(row["n"] for row in own)
+    return {
+        "type": kind, "bytes": outputs[f"model-{kind}.gguf"]["bytes"], "kl": measured["kl"], "argmax_agreement": measured["argmax_agreement"],
+        "accuracy": sum(row["accuracy"] * row["n"] for row in own) / questions if questions else None,
+        "p_value": min((row["holm_p"] for row in own), default=None),
+        "benchmarks": [{key: row[key] for key in ("benchmark", "n", "accuracy", "base_accuracy", "difference", "p_value")} for row in own],
+    }

@@ -1,0 +1,140 @@
+"""Tokenizers against llama.cpp's published vectors, SentencePiece, transformers and llama2.c's own rules."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from medloom.ledger import Refusal
+from medloom.model import load_tokenizer, train_tokenizer
+from medloom.model.sentencepiece_file import read_pieces, write_pieces
+from medloom.model.tokenizer import complete_tokenizer
+
+HARD = ["", " ", "  two spaces", "a\n\nb\tc", "dose <5 mg/kg; if age > 3 y", "Äpfel ½ 温度 🙂", "<s> is text </s>", "x" * 300, " lead", "trail ",
+        "2024-01-31 1234567", "β-blocker ≥ 40 µg"]
+
+
+def texts() -> list[str]:
+    drugs = [f"{a}{b}{c}" for a in ("bro", "ve", "lam", "quin") for b in ("dax", "to", "ri") for c in ("ine", "ol", "umab")]
+    return [f"Patients who took {drug} {n} mg daily had fewer attacks of the syndrome than patients who took a placebo.\n"
+            f"The dose of {drug} was halved in {n * 7} of {n * 31} patients; no death was seen." for n, drug in enumerate(drugs, 3)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(texts(), 420, folder)
+    return folder
+
+
+def vectors(stem: Path) -> Iterator[tuple[str, list[int]]]:
+    """llama.cpp's pairs: texts apart by a marker line, ids a line each."""
+    inputs = Path(f"{stem}.inp").read_text(encoding="utf-8").split("\n__ggml_vocab_test__\n")
+    outputs = Path(f"{stem}.out").read_text().split("\n")
+    yield from zip(inputs, ([int(i) for i in line.split()] for line in outputs), strict=False)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("llama-spm", "llama2"), ("llama-bpe", "llama3")])
+def test_llama_cpp_vectors(shared: Path, name: str, folder: str) -> None:
+    tokenizer = load_tokenizer(shared / "tokenizers" / folder)
+    pairs = list(vectors(shared / "vocab" / f"ggml-vocab-{name}.gguf"))
+    assert len(pairs) > 40
+    for text, expected in pairs:
+        assert tokenizer.encode(text) == expected, repr(text)
+        assert tokenizer.decode(expected) == text
+
+
+def test_published_facts(shared: Path) -> None:
+    llama2, llama3 = (load_tokenizer(shared / "tokenizers" / name) for name in ("llama2", "llama3"))
+    assert (llama2.vocab_size, llama2.bos_id, llama2.eos_id, llama2.adds_bos) == (32000, 1, 2, True)
+    assert (llama3.vocab_size, llama3.bos_id, llama3.eos_id, llama3.adds_bos) == (128256, 128000, 128001, True)
+    assert llama2.encode_documents(["Hello world"]) == [[1, 15043, 3186, 2]]
+    assert llama2.encode_batch(HARD, threads=2) == [llama2.encode(text) for text in HARD]
+    assert llama3.encode_batch(HARD, threads=2) == [llama3.encode(text) for text in HARD]
+
+
+def test_learned_tokenizer(trained: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(trained)
+    assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.adds_bos) == (420, 1, 2, True)
+    for text in [*texts(), *HARD]:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    digits = [piece.text for piece in read_pieces(trained / "tokenizer.model").pieces if any(c.isdigit() for c in piece.text) and piece.text[0] != "<"]
+    assert all(len(piece) == 1 for piece in digits)
+    train_tokenizer(texts(), 420, tmp_path)
+    assert {p.name: p.read_bytes() for p in trained.iterdir()} == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(Refusal, match="smaller vocabulary"):
+        train_tokenizer(["one short text"], 5000, tmp_path)
+
+
+def test_transformers_and_the_tokenizers_form_give_the_same_ids(trained: Path) -> None:
+    ours, theirs, other = load_tokenizer(trained), AutoTokenizer.from_pretrained(trained), load_tokenizer(trained / "tokenizer.json")
+    assert (other.vocab_size, other.bos_id, other.eos_id, other.adds_bos) == (420, 1, 2, True)
+    for text in [*texts(), *HARD]:
+        ids = ours.encode(text)
+        assert other.encode(text) == ids
+        if "<s>" not in text:  # transformers reads control tokens out of text, we do not
+            assert theirs(text)["input_ids"] == [1, *ids]
+            assert theirs.decode(ids) == text == other.decode(ids)
+    assert (theirs.bos_token_id, theirs.eos_token_id) == (1, 2)
+
+
+def test_the_tokenizers_form_of_a_real_vocabulary(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes((shared / "tokenizers/llama2/tokenizer.model").read_bytes())
+    complete_tokenizer(tmp_path)
+    ours, other = load_tokenizer(tmp_path), load_tokenizer(tmp_path / "tokenizer.json")
+    sample = next((shared / "corpus").rglob("*.txt")).read_text(encoding="utf-8", errors="replace")[:20_000]
+    for text in [*HARD, *(text for text, _ in vectors(shared / "vocab/ggml-vocab-llama-spm.gguf")), sample]:
+        assert other.encode(text) == ours.encode(text), repr(text[:50])
+
+
+def test_a_pair_is_cut_as_one_text(trained: Path) -> None:
+    tokenizer = load_tokenizer(trained)
+    ids, boundary = tokenizer.encode_pair("The dose was halved in patients. Answer:", " B")
+    assert ids == [1, *tokenizer.encode("The dose was halved in patients. Answer: B")]
+    assert tokenizer.decode(ids[boundary:]) == "B" and tokenizer.decode(ids[:boundary]).endswith("Answer:")
+
+
+def test_piece_file_survives_a_round_trip(trained: Path, tmp_path: Path) -> None:
+    write_pieces(tmp_path / "tokenizer.model", read_pieces(trained / "tokenizer.model"))
+    ours, again = load_tokenizer(trained), load_tokenizer(tmp_path)
+    assert [again.encode(text) for text in HARD] == [ours.encode(text) for text in HARD]
+
+
+def test_llama2c_tokenizer_encodes_as_run_c_does(shared: Path, tmp_path: Path) -> None:
+    from medloom.model import import_llama2c
+
+    stories = shared / "models/stories260K"
+    import_llama2c(stories / "stories260K.bin", stories / "tok512.bin", tmp_path)
+    blob, place, scores, index = (stories / "tok512.bin").read_bytes(), 4, [], {}
+    while place < len(blob):
+        score, length = struct.unpack_from("<fi", blob, place)
+        index.setdefault(blob[place + 8 : place + 8 + length].decode(), len(scores))
+        scores.append(score)
+        place += 8 + length
+    tokenizer = load_tokenizer(tmp_path)
+    names = list(index)
+    for text in ["Once upon a time, Lily's dog ran.", "  spaces\n", "Zoë 温"]:
+        pieces = [" "]
+        for character in text:
+            pieces += [character] if character in index else [names[byte + 3] for byte in character.encode()]
+        while True:  # run.c: join the neighbours that score best, the first of equals, until none can be joined
+            joins = [(scores[index[a + b]], -i) for i, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False)) if a + b in index]
+            if not joins:
+                break
+            i = -max(joins)[1]
+            pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+        assert tokenizer.encode(text) == [index[piece] for piece in pieces]
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_unknown_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no tokenizer"):
+        load_tokenizer(tmp_path)
+    for name, content in (("tokenizer.json", b"{}"), ("tokenizer.model", b"\x00\x01\x02"), ("tokenizer.model", b"\nbroken")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Refusal, match="not a SentencePiece"):
+            load_tokenizer(tmp_path / name)
