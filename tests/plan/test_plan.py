@@ -43,7 +43,8 @@ def test_meditron_7b_takes_the_hours_of_64_gpus_not_of_8() -> None:
 
 
 def test_meditron_7bs_prose_layout_is_refused_on_8_gpus() -> None:
-    prose = ("layout.data=2", "layout.pipeline=4", "layout.tensor=1", "hardware.count=8", "pretrain.micro_batch=20")
+    prose = ("layout.data=2", "layout.pipeline=4", "layout.tensor=1", "hardware.count=8", "pretrain.micro_batch=20",
+             "finetune.micro_batch=2")
     found = plan(read_recipe(MEDITRON, prose))
     assert not found.fits
     assert found.memory_per_rank_gb > 80
@@ -65,7 +66,8 @@ def test_meditron_70b_within_five_percent_of_its_hours_at_the_prior() -> None:
 
 def test_the_shape_is_read_from_a_folder_a_checkpoint_or_a_published_name(tmp_path: Path, shared: Path) -> None:
     config = {"architectures": ["LlamaForCausalLM"], "vocab_size": 512, "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5,
-              "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+              "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+              "tie_word_embeddings": True}
     (tmp_path / "config.json").write_text(json.dumps(config))
     by_folder = plan(small(), model_folder=tmp_path)
     checkpoint = next((shared / "models" / "stories260K").glob("*.bin"))
@@ -88,7 +90,8 @@ def test_states_are_sixteen_bytes_a_parameter_in_float32_and_shard_over_data() -
 
 
 def test_energy_and_carbon_are_the_product_of_their_named_factors() -> None:
-    found = plan(small(hardware={"watts": 300, "overhead": 1.2, "peak_tflops": 1, "dollars_per_hour": 2}, grid={"g_per_kwh": 50, "pue": 1.1, "source": "s"}))
+    machine = {"watts": 300, "overhead": 1.2, "peak_tflops": 1, "dollars_per_hour": 2}
+    found = plan(small(hardware=machine, grid={"g_per_kwh": 50, "pue": 1.1, "source": "s"}))
     assert found.gpu_hours == pytest.approx(6 * found.parameters * 1e6 / 0.4e12 / 3600)
     assert found.kwh == pytest.approx(found.gpu_hours * 0.3 * 1.2 * 1.1)
     assert found.kg_co2e == pytest.approx(found.kwh * 0.05)
@@ -98,8 +101,8 @@ def test_energy_and_carbon_are_the_product_of_their_named_factors() -> None:
 
 def test_tokens_are_guessed_from_files_and_refused_without_any(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("word " * 800)
-    sources = {"sources": [{"name": "a", "format": "text", "path": str(tmp_path)}, {"name": "b", "format": "text", "path": "b", "share": 0.5}]}
-    found = plan(small(corpus=sources, pretrain={"epochs": 2}))
+    whole, drawn = {"name": "a", "format": "text", "path": str(tmp_path)}, {"name": "b", "format": "text", "path": "b", "share": 0.5}
+    found = plan(small(corpus={"sources": [whole, drawn]}, pretrain={"epochs": 2}))
     assert found.tokens == 4000
     assert any("guessed" in note for note in found.notes)
     with pytest.raises(Refusal, match=r"pretrain\.tokens"):
@@ -115,6 +118,6 @@ def test_impossible_utilisation_is_refused(share: float) -> None:
 def test_the_text_states_what_the_json_states() -> None:
     found = plan(read_recipe(MEDITRON), utilisation=0.368)
     text = describe(found)
-    for part in ("6,738,415,616", "1.945e+21", "4,710", "PUE 1.1", "16 g/kWh", "yes"):
+    for part in ("6,738,415,616", "1.945e+21", f"{found.gpu_hours:,.1f}", "PUE 1.1", "16 g/kWh", "yes"):
         assert part in text
     assert json.loads(json.dumps(asdict(found)))["fits"] is True
