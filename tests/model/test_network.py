@@ -52,7 +52,8 @@ def test_their_folder_gives_their_logits(name: str, shard: str, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_our_folder_gives_our_logits_in_transformers(name: str, tmp_path: Path, tokens: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_folder_gives_our_logits_in_transformers(name: str, tmp_path: Path, tokens: torch.Tensor,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     theirs(name).save_pretrained(tmp_path / "a")
     ours = load_model(tmp_path / "a")
     monkeypatch.setattr("medloom.model.weights.SHARD_BYTES", 100_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from medloom.model import load_tokenizer, train_tokenizer
 from medloom.model.sentencepiece_file import read_pieces, write_pieces
 from medloom.model.tokenizer import complete_tokenizer
 
-HARD = ["", " ", "  two spaces", "a\n\nb\tc", "dose <5 mg/kg; if age > 3 y", "Äpfel ½ 温度 🙂", "<s> is text </s>", "x" * 300, " lead", "trail ",
-        "2024-01-31 1234567", "β-blocker ≥ 40 µg"]
+HARD = ["", " ", "  two spaces", "a\n\nb\tc", "dose <5 mg/kg; if age > 3 y", "Äpfel ½ 温度 🙂", "<s> is text </s>", "x" * 300, " lead",
+        "trail ", "2024-01-31 1234567", "β-blocker ≥ 40 µg"]
 
 
 def texts() -> list[str]:
@@ -62,8 +63,8 @@ def test_learned_tokenizer(trained: Path, tmp_path: Path) -> None:
     assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.adds_bos) == (420, 1, 2, True)
     for text in [*texts(), *HARD]:
         assert tokenizer.decode(tokenizer.encode(text)) == text
-    digits = [piece.text for piece in read_pieces(trained / "tokenizer.model").pieces if any(c.isdigit() for c in piece.text) and piece.text[0] != "<"]
-    assert all(len(piece) == 1 for piece in digits)
+    learned = [piece.text for piece in read_pieces(trained / "tokenizer.model").pieces[259:]]
+    assert all(len(text) == 1 for text in learned if any(character.isdigit() for character in text))
     train_tokenizer(texts(), 420, tmp_path)
     assert {p.name: p.read_bytes() for p in trained.iterdir()} == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(Refusal, match="smaller vocabulary"):
@@ -122,7 +123,7 @@ def test_llama2c_tokenizer_encodes_as_run_c_does(shared: Path, tmp_path: Path) -
         for character in text:
             pieces += [character] if character in index else [names[byte + 3] for byte in character.encode()]
         while True:  # run.c: join the neighbours that score best, the first of equals, until none can be joined
-            joins = [(scores[index[a + b]], -i) for i, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False)) if a + b in index]
+            joins = [(scores[index[a + b]], -i) for i, (a, b) in enumerate(pairwise(pieces)) if a + b in index]
             if not joins:
                 break
             i = -max(joins)[1]

@@ -17,7 +17,7 @@ def test_bytes_are_megatrons(tmp_path: Path, vocabulary: int, code: int, size: i
     with TokenStoreWriter(tmp_path / "train", vocabulary) as writer:
         writer.add([1, 5, 2])
         writer.add(np.array([vocabulary - 1]))
-    expected = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, code, 2, 3) + struct.pack("<2i", 3, 1) + struct.pack("<2q", 0, 3 * size) + struct.pack("<3q", 0, 1, 2)
+    expected = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ2i2q3q", 1, code, 2, 3, 3, 1, 0, 3 * size, 0, 1, 2)
     assert (tmp_path / "train.idx").read_bytes() == expected
     assert (tmp_path / "train.bin").read_bytes() == struct.pack("<4H" if size == 2 else "<4i", 1, 5, 2, vocabulary - 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.bin", "train.idx"]

@@ -89,7 +89,8 @@ class Attention(nn.Module):
             groups = self.heads // self.kv_heads
             k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        return self.o_proj(out.transpose(1, 2).reshape(batch, length, self.heads * self.head_size))
+        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, self.heads * self.head_size))
+        return mixed
 
 
 class FeedForward(nn.Module):
@@ -102,7 +103,8 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
 
 
 class Block(nn.Module):
@@ -117,7 +119,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, layer)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x
 
 
 class Stack(nn.Module):
@@ -143,7 +146,7 @@ class Llama(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Llama:
         # The rotations are computed, not learned: float32 whatever the weights are cast to, and whole after meta or to_empty.
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.frequencies.device.type != "meta":
             self.frequencies = rope_frequencies(self.config).to(self.frequencies.device)
         return self
@@ -187,7 +190,6 @@ class Llama(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for the given hidden states: [..., vocab_size]."""
-        if self.lm_head is not None:
-            return self.lm_head(hidden)
-        assert self.model.embed_tokens is not None
-        return F.linear(hidden, self.model.embed_tokens.weight)
+        head = self.lm_head if self.lm_head is not None else self.model.embed_tokens
+        assert head is not None
+        return F.linear(hidden, head.weight)

@@ -32,7 +32,8 @@ def import_llama2c(checkpoint: Path, tokenizer: Path, folder: Path) -> None:
     model = _read_checkpoint(Path(checkpoint))
     pieces = _read_tokenizer(Path(tokenizer))
     if len(pieces.pieces) != model.config.vocab_size:
-        raise Refusal(f"{tokenizer}: {len(pieces.pieces)} tokens where {checkpoint} has {model.config.vocab_size}; name the tokenizer it was trained with")
+        raise Refusal(f"{tokenizer}: {len(pieces.pieces)} tokens where {checkpoint} has {model.config.vocab_size}; "
+                      "name the tokenizer it was trained with")
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / "tokenizer.model") as temporary:
         write_pieces(temporary, pieces)

@@ -21,7 +21,8 @@ def new_model(shape: Shape, tokenizer: Path, seed: int, folder: Path) -> None:
     """
     known = load_tokenizer(tokenizer)
     if known.vocab_size > shape.vocabulary:
-        raise Refusal(f"{known.path}: {known.vocab_size} tokens where base.new.vocabulary = {shape.vocabulary}; set it to {known.vocab_size} or more")
+        raise Refusal(f"{known.path}: {known.vocab_size} tokens where base.new.vocabulary = {shape.vocabulary}; "
+                      f"set it to {known.vocab_size} or more")
     model = Llama(ModelConfig(
         vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.feed_forward, layers=shape.layers,
         heads=shape.heads, kv_heads=shape.kv_heads, max_positions=shape.context, rope_theta=shape.rope_theta, tied=shape.tied,

@@ -88,12 +88,13 @@ def tokenizers_json(model: Pieces) -> str | None:
     space, replace = "\u2581", {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
     begin = next((name for number, name in names.items() if number == 1), "<s>")
     template = [{"SpecialToken": {"id": begin, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    prefix = [{"type": "Prepend", "prepend": space}] if model.dummy_prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if model.dummy_prefix else []
     return json.dumps({
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [{"id": number, "content": name, "single_word": False, "lstrip": False, "rstrip": False,
                           "normalized": False, "special": True} for number, name in names.items()],
-        "normalizer": {"type": "Sequence", "normalizers": ([{"type": "Prepend", "prepend": space}] if model.dummy_prefix else []) + [replace]},
+        "normalizer": {"type": "Sequence", "normalizers": [*prefix, replace]},
         "pre_tokenizer": None,
         "post_processor": {
             "type": "TemplateProcessing", "single": template,

@@ -98,6 +98,8 @@ class Tokenizer:
 
 class _SentencePiece:
     adds_bos = True
+    bos: int | None
+    eos: int | None
 
     def __init__(self, path: Path) -> None:
         from sentencepiece import SentencePieceProcessor
@@ -115,6 +117,8 @@ class _SentencePiece:
 
 class _TikToken:
     adds_bos = True
+    bos: int | None
+    eos: int | None
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         from tiktoken import Encoding
@@ -184,7 +188,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             return Tokenizer(_Tokenizers(path, settings, config), path, settings)
         with path.open("rb") as stream:
             sentencepiece = stream.read(1) == b"\n"
-        return Tokenizer(_SentencePiece(path) if sentencepiece else _TikToken(path, settings), path, settings)
+        engine: _Engine = _SentencePiece(path) if sentencepiece else _TikToken(path, settings)
+        return Tokenizer(engine, path, settings)
     except Refusal:
         raise
     except Exception as error:  # the libraries raise bare Exception and RuntimeError for broken files

@@ -39,15 +39,17 @@ def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
         model = Llama(config)
     model = model.to(dtype).to_empty(device=device)
     wanted = dict(model.named_parameters())
-    missing, unexpected = set(wanted), set()
+    missing: set[str] = set(wanted)
+    unexpected: set[str] = set()
     for path in _weight_files(folder):
         try:
             with safe_open(path, framework="pt", device="cpu") as tensors:
-                for name in tensors.keys():  # noqa: SIM118: not a mapping
+                names = list(tensors.keys())
+                for name in names:
                     if name in wanted:
                         _fill(wanted[name], tensors.get_tensor(name), path, name)
                         missing.discard(name)
-                    elif not _redundant(name, tensors, wanted, config):
+                    elif not _redundant(name, names, tensors, config):
                         unexpected.add(name)
         except SafetensorError as error:
             raise Refusal(f"{path}: not a whole safetensors file ({error}); fetch it again") from None
@@ -70,8 +72,8 @@ def save_model(model: Llama, folder: Path, *, like: Path | None, dtype: str = "b
     if like is not None:
         carry_tokenizer(like, folder)
     generation = _read(like / "generation_config.json") if like is not None else {}
-    write_json(folder / "generation_config.json", generation or {
-        "_from_model_config": True, "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]})
+    fresh = {"_from_model_config": True, "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]}
+    write_json(folder / "generation_config.json", generation or fresh)
     _save_weights(model, folder, target)
     write_json(folder / "config.json", config)
 
@@ -133,12 +135,12 @@ def _fill(parameter: torch.nn.Parameter, tensor: torch.Tensor, path: Path, name:
         parameter.copy_(tensor)
 
 
-def _redundant(name: str, tensors: Any, wanted: dict[str, torch.nn.Parameter], config: ModelConfig) -> bool:
+def _redundant(name: str, names: list[str], tensors: Any, config: ModelConfig) -> bool:
     """Keys that old folders carry and the network computes or shares: rotary tables, and a tied head equal to the embedding."""
     if name.endswith("rotary_emb.inv_freq"):
         return True
     embedding = "model.embed_tokens.weight"
-    if name != "lm_head.weight" or not config.tied or embedding not in tensors.keys():
+    if name != "lm_head.weight" or not config.tied or embedding not in names:
         return False
     return torch.equal(tensors.get_tensor(name), tensors.get_tensor(embedding))
 
