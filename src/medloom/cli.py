@@ -198,7 +198,11 @@ def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qu
     root = out or Path("runs") / recipe.name
     say = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
     say(f"{recipe.name}: {root}")
-    finished = walk(recipe, root, Silent() if quiet else Bars(), lambda step, done: say(step_line(step.name, done)), until, STARTED)
+    try:
+        finished = walk(recipe, root, Silent() if quiet else Bars(), lambda step, done: say(step_line(step.name, done)), until, STARTED)
+    except KeyboardInterrupt:
+        typer.echo("\nmedloom: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(finished.summary)
         return finished
@@ -251,9 +255,6 @@ def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 the answer is no, 2 bad input, 3 failed inside, 130 interrupted."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("\nmedloom: interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
     except Exception as error:
         from .ledger import Refusal
 

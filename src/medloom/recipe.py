@@ -274,6 +274,8 @@ class Recipe(Part):
             raise ValueError("a recipe has either data = a folder or a [world] that is written first, not both")
         if self.base.new is not None and self.pretrain is None:
             raise ValueError("base.new is a network without any training: add [pretrain]")
+        if self.layout.processes != self.hardware.count:
+            raise ValueError(f"layout.data x tensor x pipeline = {self.layout.processes} processes, one for each accelerator, and hardware.count = {self.hardware.count}")
         for name in ("pretrain", "finetune"):
             stage = getattr(self, name)
             if stage is not None and stage.micro_batch % self.layout.data:

@@ -25,8 +25,6 @@ class Road:
     """The steps of a recipe. `steps` holds them by name, each after what it rests on; `models` what is evaluated, in order."""
 
     def __init__(self, recipe: Recipe) -> None:
-        if recipe.layout.processes > 1:
-            raise Refusal(f"layout: {recipe.layout.processes} processes are asked for, and this version trains in one; leave [layout] out")
         self.recipe = recipe
         self.steps: dict[str, Step] = {}
         self.models: dict[str, Place] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .ledger import Done, Ledger, Progress, Step
+from .ledger import Done, Ledger, Progress, Refusal, Step
 from .ledger.files import write_json, write_text
 from .recipe import Recipe
 from .road import Road, resolved
@@ -34,6 +34,8 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     `started` is the monotonic clock at which the user's wait began. Steps that are there already are not run again;
     an interrupted walk goes on from where it was.
     """
+    if recipe.layout.processes > 1:
+        raise Refusal(f"layout: {recipe.layout.processes} processes are asked for, and this version trains in one; leave [layout] out")
     started = time.monotonic() if started is None else started
     road = Road(recipe)
     targets = road.until(until) if until else list(road.steps.values())
