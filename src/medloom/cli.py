@@ -110,11 +110,13 @@ def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is
 @recipes.command("check", epilog="Example: medloom recipe check recipes/meditron-7b.toml")
 def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Say whether a recipe can be used, and which steps it asks for."""
+    from .ledger.files import files_at
     from .road import Road
 
     read = _read(recipe, set_)
     road = Road(read)
-    missing = [str(path) for step in road.steps.values() for path in step.inputs.values() if isinstance(path, Path) and not _there(path)]
+    outside = [path for step in road.steps.values() for path in step.inputs.values() if isinstance(path, Path)]
+    missing = [path for path in outside if not files_at(path)]
     if missing:
         _refuse(f"{recipe}: {missing[0]}: no such file or folder" + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
                 + "; relative paths count from data, or from the recipe's folder")
@@ -126,7 +128,7 @@ def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, qu
 
 @app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
 def plan(recipe: RecipeFile, set_: Set = None,
-         utilisation: Annotated[float | None, typer.Option(help="Share of the hardware's peak that training reaches.", min=0.0, max=1.0)] = None,
+         utilisation: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of peak reached by training.")] = None,
          as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
     from dataclasses import asdict
@@ -234,12 +236,6 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         _refuse(f"{path}: no such file or folder")
     return path
-
-
-def _there(path: Path) -> bool:
-    from glob import glob, has_magic
-
-    return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))
 
 
 def _print_json(value: Any) -> None:

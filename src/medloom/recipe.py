@@ -265,7 +265,8 @@ class Recipe(Part):
             known = {benchmark.name: benchmark for benchmark in self.evaluate.benchmarks}
             for name in self.finetune.benchmarks:
                 if name not in known:
-                    raise ValueError(f"finetune.benchmarks names {name!r}, which is not among evaluate.benchmarks ({', '.join(known) or 'none'})")
+                    among = ", ".join(known) or "none"
+                    raise ValueError(f"finetune.benchmarks names {name!r}, which is not among evaluate.benchmarks ({among})")
                 if known[name].train is None:
                     raise ValueError(f"finetune.benchmarks names {name!r}, whose entry in evaluate.benchmarks has no train file")
             if self.finetune.replay and self.corpus is None:
@@ -275,7 +276,8 @@ class Recipe(Part):
         if self.base.new is not None and self.pretrain is None:
             raise ValueError("base.new is a network without any training: add [pretrain]")
         if self.layout.processes != self.hardware.count:
-            raise ValueError(f"layout.data x tensor x pipeline = {self.layout.processes} processes, one for each accelerator, and hardware.count = {self.hardware.count}")
+            asked = f"layout.data x tensor x pipeline = {self.layout.processes} processes"
+            raise ValueError(f"{asked}, one for each accelerator, and hardware.count = {self.hardware.count}")
         for name in ("pretrain", "finetune"):
             stage = getattr(self, name)
             if stage is not None and stage.micro_batch % self.layout.data:

@@ -147,7 +147,7 @@ class Road:
         return self._add(Step(f"read-{source.name}", work, ("corpus",), params=params, inputs={"files": place}))
 
     def _add_base(self) -> Place:
-        base, seed = self.recipe.base, self.recipe.seed
+        base = self.recipe.base
         if base.new is not None:
             return self._add_new_model()
         assert base.path is not None
@@ -182,7 +182,8 @@ class Road:
             new_model(shape, space.state / "tokenizer", seed, space.out)
             return {}
 
-        return self._add(Step("base", work, ("model",), params={"shape": shape.model_dump(), "seed": seed}, inputs={"corpus": self._corpus}))
+        params = {"shape": shape.model_dump(), "seed": seed}
+        return self._add(Step("base", work, ("model",), params=params, inputs={"corpus": self._corpus}))
 
     def _add_tokens(self) -> Step | None:
         settings = self.recipe.corpus
@@ -298,7 +299,8 @@ class Road:
 
             return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind)
 
-        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind}, inputs={"model": self.models[self.final]}))
+        inputs = {"model": self.models[self.final]}
+        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind}, inputs=inputs))
 
     def _quantise(self, kind: str) -> Step:
         source = self._export_exact(LARGEST_EXACT)

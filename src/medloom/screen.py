@@ -46,7 +46,8 @@ def where_files_lie(run: Run) -> list[str]:
 def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p", title="Questions answered", title_justify="left")
+    table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p",
+                  title="Questions answered", title_justify="left")
     last = None
     for row in rows:
         if last not in (None, row["benchmark"]):
@@ -73,7 +74,8 @@ def _forgetting(lines: Iterable[Mapping[str, Any]]) -> Table:
 def _quantisation(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "accuracy", "p against unquantised", title="Quantised files", title_justify="left")
+    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "accuracy", "p against unquantised",
+                  title="Quantised files", title_justify="left")
     for row in rows:
         table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", _percent(row["argmax_agreement"]),
                       _percent(row["accuracy"]), probability(row["p_value"]))

@@ -21,7 +21,8 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
     """
     from .evaluate import compare, holm
 
-    found = [(benchmark, model, base, compare(answers[f"{model}-{benchmark}"], answers[f"{base}-{benchmark}"])) for benchmark, model, base in pairs]
+    found = [(benchmark, model, base, compare(answers[f"{model}-{benchmark}"], answers[f"{base}-{benchmark}"]))
+             for benchmark, model, base in pairs]
     corrected = holm([comparison.p_value for *_, comparison in found])
     rows = [{**asdict(comparison), "benchmark": benchmark, "mode": modes[benchmark], "model": model, "base": base, "holm_p": holm_p}
             for (benchmark, model, base, comparison), holm_p in zip(found, corrected, strict=True)]
@@ -31,7 +32,8 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
 
 def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Recipe, records and results in one value: what the card is written from."""
-    records = {name: json.loads((folder / "record.json").read_text()) for name, folder in folders.items() if (folder / "record.json").exists()}
+    files = {name: folder / "record.json" for name, folder in folders.items()}
+    records = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     return {"recipe": recipe.model_dump(mode="json"), "notice": NOTICE, "steps": list(records.values()), "summary": _results(records)}
 
 
@@ -40,7 +42,8 @@ def summarise(done: Mapping[str, Done], root: Path, seconds: float) -> dict[str,
     records = {name: result.record for name, result in done.items()}
     stages = [{"name": name, "seconds": r["wall_seconds"], "peak_mb": r["peak_mb"]} for name, r in records.items()]
     card = done.get("card")
-    files = {name: str(result.folder) for name, result in done.items() if name in ("pretrain", "finetune", "card") or name.startswith("export-")}
+    kept = ("pretrain", "finetune", "export", "card")
+    files = {name: str(result.folder) for name, result in done.items() if name.partition("-")[0] in kept}
     return {"seconds": round(seconds, 2), "stages": stages, **_results(records), "files": files,
             "card": str(card.folder / "README.md") if card else None, "ledger": str(root / "ledger.jsonl")}
 
@@ -50,7 +53,8 @@ def _results(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     models = [name.removeprefix("heldout-") for name in records if name.startswith("heldout-")]
     kinds = [name.removeprefix("export-") for name in records if name.startswith("export-")]
     quantised = [_quantisation(kind, records, rows) for kind in kinds if f"measure-{kind}" in records]
-    return {"comparisons": [row for row in rows if row["model"] not in kinds], "forgetting": _forgetting(models, records), "quantisation": quantised}
+    compared = [row for row in rows if row["model"] not in kinds]
+    return {"comparisons": compared, "forgetting": _forgetting(models, records), "quantisation": quantised}
 
 
 def _forgetting(models: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -72,7 +76,8 @@ def _quantisation(kind: str, records: Mapping[str, Mapping[str, Any]], rows: Seq
     own = [row for row in rows if row["model"] == kind]
     questions = sum(row["n"] for row in own)
     return {
-        "type": kind, "bytes": outputs[f"model-{kind}.gguf"]["bytes"], "kl": measured["kl"], "argmax_agreement": measured["argmax_agreement"],
+        "type": kind, "bytes": outputs[f"model-{kind}.gguf"]["bytes"],
+        "kl": measured["kl"], "argmax_agreement": measured["argmax_agreement"],
         "accuracy": sum(row["accuracy"] * row["n"] for row in own) / questions if questions else None,
         "p_value": min((row["holm_p"] for row in own), default=None),
         "benchmarks": [{key: row[key] for key in ("benchmark", "n", "accuracy", "base_accuracy", "difference", "p_value")} for row in own],

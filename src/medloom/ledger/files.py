@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,6 +42,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with `atomic`; keys keep their order, NaN is refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def files_at(path: Path) -> dict[str, Path]:
+    """The files that a path means: itself, all below a folder, or those that match a pattern such as `xml/*.gz`.
+
+    Keys are names relative to the folder, or to the part of the pattern before its first wildcard; sorted. Empty where there is none.
+    """
+    if path.is_file():
+        return {path.name: path}
+    if path.is_dir():
+        root, found = path, path.rglob("*")
+    else:
+        plain = list(takewhile(lambda part: not has_magic(part), path.parts))
+        if len(plain) == len(path.parts):
+            return {}
+        root = Path(*plain)
+        found = root.glob("/".join(path.parts[len(plain):]))
+    return {file.relative_to(root).as_posix(): file for file in sorted(found) if file.is_file()}
 
 
 def sha256_file(path: Path) -> str:

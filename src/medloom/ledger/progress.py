@@ -61,7 +61,9 @@ class Bars:
 
             class _Bar:
                 def advance(self, amount: float = 1, note: str = "") -> None:
-                    bars.update(bar, advance=amount, **({"note": note} if note else {}))
+                    bars.advance(bar, amount)
+                    if note:
+                        bars.update(bar, note=note)
 
             yield _Bar()
 

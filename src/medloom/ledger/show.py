@@ -48,8 +48,8 @@ def _line(done: Done) -> str:
 
 def _telling(figures: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """The first figures that are single numbers or words; clock readings are left to the record."""
-    plain = [(n, v) for n, v in figures.items() if isinstance(v, Real | str) and not isinstance(v, bool) and not n.endswith(("seconds", "per_second"))]
-    return plain[:PLAIN_FIGURES]
+    plain = [(name, value) for name, value in figures.items() if isinstance(value, Real | str) and not isinstance(value, bool)]
+    return [(name, value) for name, value in plain if not name.endswith(("seconds", "per_second"))][:PLAIN_FIGURES]
 
 
 def _plain(value: Any) -> str:

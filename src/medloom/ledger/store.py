@@ -19,13 +19,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatch
-from glob import glob, has_magic
 from hashlib import sha256
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from .files import sha256_file, sha256_json, write_json
+from .files import files_at, sha256_file, sha256_json, write_json
 from .meter import Meter, environment, hardware
 from .progress import Progress
 from .refusal import Refusal
@@ -92,8 +90,7 @@ class Ledger:
         described: dict[str, Any] = {}
         for name, needed in step.inputs.items():
             if isinstance(needed, Step):
-                record = done[needed].record
-                digests[name], places[name] = record["output_digest"], done[needed].folder
+                digests[name], places[name] = done[needed].record["output_digest"], done[needed].folder
                 described[name] = {"step": done[needed].folder.name, "digest": digests[name]}
             else:
                 digests[name], places[name] = self.digest_of(needed), needed
@@ -133,20 +130,11 @@ class Ledger:
 
     def digest_of(self, path: Path) -> str:
         """SHA-256 of a file, or of the names and digests of all files of a folder or pattern. Refused where there is none."""
-        if path.is_file():
-            return self._digest_files([path])[0]
-        if path.is_dir():
-            root, found = path, sorted(path.rglob("*"))
-        elif has_magic(str(path)):
-            plain = [part for part in takewhile(lambda part: not has_magic(part), path.parts)]
-            root, found = Path(*plain), sorted(Path(match) for match in glob(str(path), recursive=True))
-        else:
-            raise Refusal(f"{path}: no such file or folder")
-        files = [file for file in found if file.is_file()]
+        files = files_at(path)
         if not files:
-            raise Refusal(f"{path}: holds no file")
-        names = [file.relative_to(root).as_posix() for file in files]
-        return sha256_json(dict(zip(names, self._digest_files(files), strict=True)))
+            raise Refusal(f"{path}: no such file or folder" if not path.exists() else f"{path}: holds no file")
+        digests = self._digest_files(list(files.values()))
+        return digests[0] if path.is_file() else sha256_json(dict(zip(files, digests, strict=True)))
 
     def _digest_files(self, paths: Sequence[Path]) -> list[str]:
         digests = []
