@@ -9,7 +9,7 @@ import pytest
 from medloom.model import import_llama2c, new_model, train_tokenizer
 from medloom.recipe import Shape
 
-TEXTS = [
+_TEXTS = [
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. "
     "She wanted to play with it, but it was too high. Lily was sad and did not know what to do. Then a kind dog came and helped her. "
     "They played together all day and were very happy. The end.",
@@ -17,6 +17,12 @@ TEXTS = [
     "Tom cried. A big fish saw the boat and pushed it back with its nose. \"Thank you, fish!\" said Tom. From that day on they were best "
     "friends and met at the lake each morning.",
 ]
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Two short stories of the kind that stories260K was trained on."""
+    return _TEXTS
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +37,7 @@ def stories(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network whose rows are multiples of 256, so that K-quants apply; untied head, padded vocabulary."""
     folder, tokenizer = tmp_path_factory.mktemp("random"), tmp_path_factory.mktemp("tokenizer")
-    train_tokenizer([text for text in TEXTS for _ in range(4)], 330, tokenizer)
+    train_tokenizer([text for text in _TEXTS for _ in range(4)], 330, tokenizer)
     shape = Shape(hidden=256, feed_forward=512, layers=9, heads=4, kv_heads=2, context=64, vocabulary=352, tied=False)
     new_model(shape, tokenizer, 1, folder)
     return folder

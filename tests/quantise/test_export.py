@@ -1,0 +1,134 @@
+"""A GGUF file is the model that it was made of: to llama.cpp, and byte for byte the next time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from medloom.ledger import Refusal
+from medloom.model import load_model, load_tokenizer
+from medloom.quantise import export as exporting
+from medloom.quantise import export_gguf, measure
+from medloom.quantise.llama import Decoder
+
+
+@pytest.mark.parametrize(("type", "kl"), [("F32", 1e-9), ("F16", 1e-5), ("BF16", 1e-3)])
+def test_llama_cpp_agrees_with_torch_on_a_trained_model(stories: Path, tmp_path: Path, type: str, kl: float, texts: list[str]) -> None:
+    figures = export_gguf(stories, tmp_path / "model.gguf", type)
+    assert figures["tensors"] == 47  # 9 in each of 5 layers, the embedding and the last norm: a tied head is no tensor
+    found = measure(stories, tmp_path / "model.gguf", texts, 200)
+    assert found["positions"] == 200
+    assert found["kl"] < kl
+    assert found["argmax_agreement"] >= 0.99
+
+
+def test_llama_cpp_agrees_with_torch_on_an_untied_padded_model(random_model: Path, tmp_path: Path, texts: list[str]) -> None:
+    export_gguf(random_model, tmp_path / "model.gguf", "F32")
+    assert measure(random_model, tmp_path / "model.gguf", texts, 100)["kl"] < 1e-9
+
+
+def test_llama_3_rope_scaling_arrives(random_model: Path, tmp_path: Path, texts: list[str]) -> None:
+    folder = tmp_path / "scaled"
+    shutil.copytree(random_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 16}
+    config["rope_scaling"], config["rope_parameters"] = scaling, {"rope_theta": 10_000.0, **scaling}
+    (folder / "config.json").write_text(json.dumps(config))
+    export_gguf(folder, tmp_path / "model.gguf", "F32")
+    assert measure(folder, tmp_path / "model.gguf", texts, 64)["kl"] < 1e-9
+    export_gguf(random_model, tmp_path / "plain.gguf", "F32")
+    assert measure(folder, tmp_path / "plain.gguf", texts, 64)["max_difference"] > 1e-3  # so the scaling does change the model
+
+
+def test_queries_and_keys_left_in_place_are_caught(
+        stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
+    monkeypatch.setattr(exporting, "interleave", lambda weight, heads: weight)
+    export_gguf(stories, tmp_path / "wrong.gguf", "F16")
+    found = measure(stories, tmp_path / "wrong.gguf", texts, 200)  # it loads, and it is wrong
+    assert found["kl"] > 0.05
+    assert found["argmax_agreement"] < 0.9
+
+
+def test_the_same_folder_gives_the_same_bytes(stories: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        export_gguf(stories, tmp_path / name / "model.gguf", "F16", name="stories", about={"license": "mit"})
+    assert (tmp_path / "one/model.gguf").read_bytes() == (tmp_path / "two/model.gguf").read_bytes()
+    reader = gguf.GGUFReader(tmp_path / "one/model.gguf")
+    assert reader.get_field("general.name").contents() == "stories"
+    assert reader.get_field("general.license").contents() == "mit"
+
+
+def test_metadata_says_what_config_and_tokenizer_say(random_model: Path, tmp_path: Path) -> None:
+    export_gguf(random_model, tmp_path / "model.gguf", "F16")
+    reader = gguf.GGUFReader(tmp_path / "model.gguf")
+    said = {key: reader.get_field(key).contents() for key in reader.fields if not key.startswith("GGUF.")}
+    assert said["llama.context_length"] == 64
+    assert (said["llama.attention.head_count"], said["llama.attention.head_count_kv"]) == (4, 2)
+    assert (said["tokenizer.ggml.bos_token_id"], said["tokenizer.ggml.eos_token_id"], said["tokenizer.ggml.unknown_token_id"]) == (1, 2, 0)
+    assert (said["tokenizer.ggml.add_bos_token"], said["tokenizer.ggml.add_eos_token"]) == (True, False)
+    tokens, kinds = said["tokenizer.ggml.tokens"], said["tokenizer.ggml.token_type"]
+    assert len(tokens) == said["llama.vocab_size"] == 352
+    assert tokens[3 : 3 + 256] == [f"<0x{byte:02X}>" for byte in range(256)]
+    assert set(kinds[3 : 3 + 256]) == {6}
+    assert (tokens[-1], kinds[-1]) == ("[PAD351]", 5)
+    types = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    assert types["output.weight"] == types["token_embd.weight"] == "F16"
+    assert types["output_norm.weight"] == types["blk.0.attn_norm.weight"] == "F32"
+
+
+def test_llama_cpp_cuts_text_as_our_tokenizer_does(stories: Path, tmp_path: Path, texts: list[str]) -> None:
+    import ctypes
+
+    export_gguf(stories, tmp_path / "model.gguf", "F16")
+    tokenizer = load_tokenizer(stories)
+    hard = ["dose <5 mg/kg; if age > 3 y", "two  spaces and\nlines\n\n\tand tabs ", "caf\u00e9 \u03b1-blocker \u2265 10 \u00b5g \U0001f48a",
+            " x", "a<s>b"]
+    with Decoder(tmp_path / "model.gguf", context=8) as decoder:
+        library = decoder._library
+        library.llama_tokenize.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32,
+                                           ctypes.c_bool, ctypes.c_bool]
+        vocabulary = library.llama_model_get_vocab(decoder._model)
+        room = (ctypes.c_int32 * 1000)()
+        for text in [*texts, *hard]:
+            raw = text.encode()
+            count = library.llama_tokenize(vocabulary, raw, len(raw), room, 1000, True, False)
+            assert room[:count] == tokenizer.encode(text, bos=True), text
+
+
+def test_rows_of_queries_and_keys_stand_in_pairs(random_model: Path, tmp_path: Path) -> None:
+    """llama.cpp's row 2i is the i-th of a head's first half, row 2i + 1 the i-th of its second; keys by their own number of heads."""
+    export_gguf(random_model, tmp_path / "model.gguf", "F32")
+    network = load_model(random_model)
+    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "model.gguf").tensors}
+    config = network.config
+    for name, heads in (("q", config.heads), ("k", config.kv_heads)):
+        written = tensors[f"blk.0.attn_{name}.weight"]
+        pairs = written.reshape(heads, config.head_size // 2, 2, config.hidden_size)
+        ours = getattr(network.model.layers["0"].self_attn, f"{name}_proj").weight.detach().numpy().reshape(heads, config.head_size, -1)
+        np.testing.assert_array_equal(pairs[:, :, 0], ours[:, : config.head_size // 2])
+        np.testing.assert_array_equal(pairs[:, :, 1], ours[:, config.head_size // 2 :])
+
+
+def test_what_cannot_be_exported_is_refused(stories: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"Q9: not a type"):
+        export_gguf(stories, tmp_path / "model.gguf", "Q9")
+    with pytest.raises(Refusal, match=r"no config\.json"):
+        export_gguf(tmp_path, tmp_path / "model.gguf")
+    folder = tmp_path / "cut"
+    shutil.copytree(stories, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(Refusal, match="cannot be read"):
+        export_gguf(folder, tmp_path / "model.gguf")
+    weights.unlink()
+    (folder / "tokenizer.model").unlink()
+    with pytest.raises(Refusal):
+        export_gguf(folder, tmp_path / "model.gguf")
+    assert not list(tmp_path.glob("*.gguf"))
+    assert not list(tmp_path.glob(".*tmp"))

@@ -1,0 +1,133 @@
+"""Quantised files: llama.cpp's mixtures and fallbacks, weights near the originals, and a distribution that drifts as it should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from medloom.ledger import Refusal
+from medloom.quantise import export_gguf, measure, quantise
+from medloom.quantise.ggml import quantise_rows
+from medloom.quantise.mixture import Network, tensor_type
+
+
+@pytest.fixture(scope="module")
+def random_f32(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("full") / "f32.gguf"
+    export_gguf(random_model, path, "F32")
+    return path
+
+
+@pytest.fixture(scope="module")
+def stories_f16(stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("full") / "f16.gguf"
+    export_gguf(stories, path, "F16")
+    return path
+
+
+# Bits per weight of each type, and the root mean square error on normal weights that its grid allows, relative to their spread.
+_ERRORS = [("Q8_0", 0.01), ("Q6_K", 0.03), ("Q5_K_M", 0.06), ("Q4_K_M", 0.11), ("Q3_K_M", 0.2), ("Q2_K", 0.4)]
+
+
+@pytest.mark.parametrize(("type", "error"), _ERRORS)
+def test_every_tensor_stays_near_the_original(random_f32: Path, tmp_path: Path, type: str, error: float) -> None:
+    figures = quantise(random_f32, tmp_path / "q.gguf", type)
+    assert figures["bytes"] < random_f32.stat().st_size * 0.3
+    full = {tensor.name: tensor for tensor in gguf.GGUFReader(random_f32).tensors}
+    for tensor in gguf.GGUFReader(tmp_path / "q.gguf").tensors:
+        original = full[tensor.name].data
+        back = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(original.shape)
+        if original.ndim == 1:
+            np.testing.assert_array_equal(back, original)
+        else:
+            assert np.sqrt(np.mean((back - original) ** 2)) < error * original.std(), tensor.name
+
+
+def test_the_mixtures_are_llama_cpps(random_f32: Path, tmp_path: Path) -> None:
+    """Types by tensor of a nine-layer network, as llama.cpp's quantizer gives them out."""
+    def types(type: str) -> dict[str, str]:
+        quantise(random_f32, tmp_path / f"{type}.gguf", type)
+        return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / f"{type}.gguf").tensors}
+
+    medium = types("Q4_K_M")
+    assert medium["output.weight"] == "Q6_K"
+    assert medium["token_embd.weight"] == medium["blk.0.attn_q.weight"] == medium["blk.8.ffn_up.weight"] == "Q4_K"
+    assert medium["blk.3.attn_norm.weight"] == "F32"
+    favoured = [layer for layer in range(9) if medium[f"blk.{layer}.ffn_down.weight"] == "Q6_K"]
+    assert favoured == [layer for layer in range(9) if medium[f"blk.{layer}.attn_v.weight"] == "Q6_K"] == [0, 3, 6, 7, 8]
+    small = types("Q3_K_M")
+    assert [small[f"blk.{layer}.attn_v.weight"] for layer in range(4)] == ["Q5_K", "Q5_K", "Q4_K", "Q4_K"]
+    assert small["blk.0.attn_output.weight"] == small["blk.0.ffn_down.weight"] == "Q4_K"
+    assert types("Q2_K")["blk.0.attn_v.weight"] == "Q3_K"
+    assert set(types("Q8_0").values()) == {"Q8_0", "F32"}
+
+
+def test_rows_that_blocks_do_not_divide_fall_back() -> None:
+    network = Network(layers=5, heads=8, kv_heads=4, tied=True)
+    for mixture, wanted in {"Q4_K_M": "Q5_0", "Q5_K_M": "Q5_1", "Q6_K": "Q8_0", "Q2_K": "Q4_0", "Q3_K_M": "Q4_0", "Q8_0": "Q8_0"}.items():
+        assert tensor_type("blk.0.ffn_gate.weight", (172, 64), mixture, network) == wanted
+    assert tensor_type("blk.0.ffn_down.weight", (64, 172), "Q4_K_M", network) == "F16"
+    assert tensor_type("token_embd.weight", (512, 64), "Q4_K_M", network) == "Q8_0"  # it is the output, too
+    assert tensor_type("token_embd.weight", (512, 256), "Q4_K_M", network) == "Q6_K"
+    seventy = Network(layers=80, heads=64, kv_heads=8, tied=False)
+    assert tensor_type("blk.20.attn_v.weight", (1024, 8192), "Q4_K_M", seventy) == "Q5_K"
+
+
+def test_a_trained_model_drifts_little_and_more_with_fewer_bits(stories: Path, stories_f16: Path, tmp_path: Path, texts: list[str]) -> None:
+    divergence = []
+    for type in ("Q8_0", "Q4_K_M", "Q2_K"):
+        quantise(stories_f16, tmp_path / f"{type}.gguf", type)
+        found = measure(stories, tmp_path / f"{type}.gguf", texts, 200)
+        divergence.append(found["kl"])
+        assert found["argmax_agreement"] > 0.8
+    assert 1e-5 < divergence[0] < 0.002 < divergence[1] < 0.03 < divergence[2] < 0.2
+
+
+def test_bytes_do_not_depend_on_threads_and_agree_with_ggufs_own(random_f32: Path, tmp_path: Path) -> None:
+    for threads in (1, 3):
+        quantise(random_f32, tmp_path / f"{threads}.gguf", "Q4_K_M", threads=threads)
+    assert (tmp_path / "1.gguf").read_bytes() == (tmp_path / "3.gguf").read_bytes()
+    rows = np.random.default_rng(1).normal(size=(7, 256)).astype(np.float32)
+    for kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q5_1, gguf.GGMLQuantizationType.Q4_0):
+        np.testing.assert_array_equal(quantise_rows(rows, kind, 2), gguf.quants.quantize(rows, kind))
+
+
+def test_metadata_is_carried_over(random_f32: Path, tmp_path: Path) -> None:
+    quantise(random_f32, tmp_path / "q.gguf", "Q6_K")
+    before, after = gguf.GGUFReader(random_f32), gguf.GGUFReader(tmp_path / "q.gguf")
+    assert list(before.fields) == list(after.fields)
+    ours = [key for key in before.fields if not key.startswith("GGUF.")]
+    changed = [key for key in ours if before.fields[key].contents() != after.fields[key].contents()]
+    assert changed == ["general.file_type"]
+    assert after.fields["general.file_type"].contents() == 18
+
+
+def test_damaged_foreign_and_quantised_files_are_refused(random_f32: Path, random_model: Path, tmp_path: Path, texts: list[str]) -> None:
+    with pytest.raises(Refusal, match="no such file"):
+        quantise(tmp_path / "none.gguf", tmp_path / "out.gguf", "Q8_0")
+    with pytest.raises(Refusal, match="not a type"):
+        quantise(random_f32, tmp_path / "out.gguf", "Q7")
+    foreign, cut = tmp_path / "foreign.gguf", tmp_path / "cut.gguf"
+    foreign.write_bytes(b"GIF89a")
+    with pytest.raises(Refusal, match="not a GGUF file"):
+        quantise(foreign, tmp_path / "out.gguf", "Q8_0")
+    for length in (100, 20_000, random_f32.stat().st_size - 1000):
+        cut.write_bytes(random_f32.read_bytes()[:length])
+        with pytest.raises(Refusal, match="damaged or cut off"):
+            quantise(cut, tmp_path / "out.gguf", "Q8_0")
+        with pytest.raises(Refusal, match="damaged or cut off"):
+            measure(random_model, cut, texts, 8)
+    quantise(random_f32, tmp_path / "q.gguf", "Q8_0")
+    with pytest.raises(Refusal, match="already"):
+        quantise(tmp_path / "q.gguf", tmp_path / "out.gguf", "Q4_K_M")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_measuring_against_another_model_is_refused(stories: Path, random_f32: Path, texts: list[str]) -> None:
+    with pytest.raises(Refusal, match="another model"):
+        measure(stories, random_f32, texts, 8)
+    with pytest.raises(Refusal, match="no text"):
+        measure(stories, random_f32, [""], 8)
