@@ -128,7 +128,7 @@ def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, qu
 
 @app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
 def plan(recipe: RecipeFile, set_: Set = None,
-         utilisation: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of peak reached by training.")] = None,
+         utilisation: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the peak that training reaches.")] = None,
          as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
     from dataclasses import asdict

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,11 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
 
     `answers` maps "<model>-<benchmark>" to its answers. P-values are corrected by Holm's method over all pairs.
     """
-    from .evaluate import compare, holm
+    from .evaluate import adjust, compare
 
-    found = [(benchmark, model, base, compare(answers[f"{model}-{benchmark}"], answers[f"{base}-{benchmark}"]))
-             for benchmark, model, base in pairs]
-    corrected = holm([comparison.p_value for *_, comparison in found])
-    rows = [{**asdict(comparison), "benchmark": benchmark, "mode": modes[benchmark], "model": model, "base": base, "holm_p": holm_p}
-            for (benchmark, model, base, comparison), holm_p in zip(found, corrected, strict=True)]
+    found = [compare(answers[f"{model}-{benchmark}"], answers[f"{base}-{benchmark}"],
+                     benchmark=benchmark, mode=modes[benchmark], model=model, base_name=base) for benchmark, model, base in pairs]
+    rows = [comparison.figures() for comparison in adjust(found)]
     write_json(out / "comparisons.json", rows)
     return {"comparisons": len(rows), "rows": rows}
 
