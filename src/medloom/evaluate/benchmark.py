@@ -1,0 +1,90 @@
+"""What is asked: one question, and a benchmark of them. No file formats, no prompts and no models in here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..ledger.files import sha256_json
+
+Mode = Literal["top-token", "option-text"]
+
+# Digests (see `Benchmark.digest`) of whole releases that were read and counted by hand.
+RELEASES = {
+    "a7e4b6b2081f6ff852e3bdbaa211a8e8dc336a09e47ebb1297efe2b5e23b3ab5": "MedQA, US test, four options (1273)",
+    "0edf0e0e0b9e5a33fb955b674c7f1f87f05d0b2ebc39d2ae82f2f07bdaab2036": "MedQA, US test, five options (1273)",
+    "b81cac12362a233a9501a58ac3cfd54a20c3f0bde269be8aaed6f94ceeb361e8": "PubMedQA, labelled, test (500)",
+    "e1c30e96222595d600e8f544739e1e3df52ef6059fa7c5b89db51e83c1d41a68": "TruthfulQA of 2021, medical categories, MC1 (99)",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with its options; `answer` is the number, from 0, of the right one.
+
+    `lettered` tells whether the options are listed under letters and answered by one (MedQA), or are themselves the
+    answers and not listed (PubMedQA's yes, no, maybe). `context` is what is to be read before the question, `group` a
+    category that the benchmark itself reports on, `pmid` the paper that the question was made from.
+    """
+
+    id: str
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    lettered: bool = True
+    context: str | None = None
+    pmid: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Test questions, the training questions that shots and finetuning may use, and how they are posed.
+
+    `available` counts the test questions before `limit` was applied, `digest` and `integrity` describe all of them.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    train: tuple[Item, ...] = ()
+    shots: int = 0
+    mode: Mode = "top-token"
+    available: int = 0
+    integrity: dict[str, Any] | None = None
+
+    @property
+    def chance(self) -> float:
+        """Expected accuracy of blind guessing: the mean of one over the number of options."""
+        return math.fsum(1 / len(item.options) for item in self.items) / len(self.items)
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of always giving the option number that is most often right."""
+        return max(Counter(item.answer for item in self.items).values()) / len(self.items)
+
+
+def content_digest(items: tuple[Item, ...]) -> str:
+    """SHA-256 over what is asked and what is right, whatever the order and form of the file that held it."""
+    content = sorted([item.context or "", item.question, sorted(item.options), item.options[item.answer]] for item in items)
+    return sha256_json(content)
+
+
+def inspect(items: tuple[Item, ...]) -> dict[str, Any]:
+    """Counts that show a broken or unusual file, and the release that these questions are known to be, or None.
+
+    Equal options are compared without case and outer space; `ambiguous_gold` counts questions whose right option occurs twice.
+    """
+    folded = [[option.strip().casefold() for option in item.options] for item in items]
+    digest = content_digest(items)
+    return {
+        "questions": len(items),
+        "options": {str(size): count for size, count in sorted(Counter(len(item.options) for item in items).items())},
+        "duplicate_questions": len(items) - len({(item.context, item.question) for item in items}),
+        "duplicate_options": sum(len(set(options)) < len(options) for options in folded),
+        "ambiguous_gold": sum(options.count(options[item.answer]) > 1 for item, options in zip(items, folded, strict=True)),
+        "groups": dict(sorted(Counter(item.group for item in items if item.group).items())),
+        "digest": digest,
+        "release": RELEASES.get(digest),
+    }

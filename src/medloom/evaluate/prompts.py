@@ -1,0 +1,148 @@
+"""How a question becomes text, and text becomes the tokens that are scored: the corrected protocol, named `medloom`.
+
+A lettered question reads
+
+    Question: {question}
+
+    Options:
+    A. {option}
+    B. {option}
+
+    The answer is:
+
+and is answered ` B`, space included, as the letter stands in running text. A question whose options are words has no list,
+its context goes before it, and is answered ` yes`. In the mode option-text no list is shown either, and the options
+themselves are the answers. Shots are training questions with their answers, the same for every question, before it.
+
+Where the original differs: an instruction before the shots that names A to E even for four options, a question mark
+added, shots and seeds of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..ledger import Refusal
+from .benchmark import Benchmark, Item, Mode
+from .engine import Engine
+from .medqa import LETTERS
+
+SUFFIX = "The answer is:"
+UNASKED = 0.01  # the share of questions that may be left unasked, counted as wrong, because they do not fit the model
+SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|\Z)\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question as it is posed to one model.
+
+    `ids` is what the model reads. `candidates` holds what may follow for each option: in top-token one token where that tells
+    the options apart, else, and in option-text, all tokens. `dropped` counts the sentences that were left out to make it fit,
+    `fits` is false where even that did not help and the question cannot be asked.
+    """
+
+    item: Item
+    text: str
+    ids: tuple[int, ...]
+    candidates: tuple[tuple[int, ...], ...]
+    dropped: int
+    fits: bool = True
+
+
+def block(item: Item, mode: Mode) -> str:
+    """The question up to and with `The answer is:`, without a line end."""
+    parts = [f"Question: {item.question}"]
+    if item.context:
+        parts[0] = f"{item.context}\n{parts[0]}"
+    if item.lettered and mode == "top-token":
+        parts.append("\n".join(["Options:", *(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))]))
+    return "\n\n".join([*parts, SUFFIX])
+
+
+def completions(item: Item, mode: Mode) -> list[str]:
+    """What follows `The answer is:` for each option, with its space in front."""
+    answers = LETTERS[:len(item.options)] if item.lettered and mode == "top-token" else item.options
+    return [f" {answer}" for answer in answers]
+
+
+def demonstrations(benchmark: Benchmark, seed: int) -> str:
+    """The shots: the training questions with the smallest hash of seed and id, each with its answer, then a blank line."""
+    drawn = sorted(benchmark.train, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]
+    return "".join(f"{block(item, benchmark.mode)}{completions(item, benchmark.mode)[item.answer]}\n\n" for item in drawn)
+
+
+def pose(benchmark: Benchmark, engine: Engine, seed: int) -> list[Prompt]:
+    """Every question of a benchmark as this engine is to read it, in the benchmark's order.
+
+    Without shots, a question that does not fit the context loses whole sentences from its beginning, the context first, then
+    the question's own text but for its last sentence; nothing else is ever cut. One that still does not fit, or does not
+    with its shots, is marked as such. Raises Refusal where those are more than one in a hundred, or where the tokenizer cannot
+    tell two answers apart.
+
+    In top-token the first token of each answer is what is scored. Where a tokenizer cuts some of a benchmark's answers so
+    that two begin alike (a space, then the letter), all answers of that benchmark are scored by all their tokens.
+    """
+    shots = demonstrations(benchmark, seed)
+    prompts: list[Prompt] = []
+    for item in benchmark.items:
+        prompt = _tokenised(item, benchmark.mode, shots, engine)
+        if _length(prompt) > engine.context and not shots:
+            prompt = _shortened(prompt, benchmark.mode, engine)
+        prompts.append(replace(prompt, fits=_length(prompt) <= engine.context))
+    too_long = [prompt.item.id for prompt in prompts if not prompt.fits]
+    if len(too_long) > len(prompts) * UNASKED:
+        cure = f"lower shots = {benchmark.shots}" if shots else "take a model with a longer context"
+        raise Refusal(f"{benchmark.name}: {len(too_long)} of {len(prompts)} questions, such as {too_long[0]}, do not fit the model's "
+                      f"{engine.context} positions; {cure}")
+    if benchmark.mode == "top-token" and all(len({ids[0] for ids in prompt.candidates}) == len(prompt.candidates) for prompt in prompts):
+        prompts = [replace(prompt, candidates=tuple(ids[:1] for ids in prompt.candidates)) for prompt in prompts]
+    return prompts
+
+
+def shared_beginning(prompts: Sequence[Prompt], least: int = 32) -> int:
+    """How many first tokens all prompts have in common, always leaving one; 0 where fewer than `least`, which gain nothing."""
+    first = prompts[0].ids
+    common = min(len(prompt.ids) for prompt in prompts) - 1
+    for prompt in prompts:
+        common = next((i for i in range(common) if prompt.ids[i] != first[i]), common)
+    return common if common >= least else 0
+
+
+def _length(prompt: Prompt) -> int:
+    """Positions that the prompt and its longest answer take."""
+    return len(prompt.ids) + max(map(len, prompt.candidates))
+
+
+def _tokenised(item: Item, mode: Mode, shots: str, engine: Engine, dropped: int = 0) -> Prompt:
+    """Prompt and answers cut into tokens together, as one text; what all answers have in common belongs to the prompt.
+
+    Cut apart, a prompt's end and an answer's beginning could become other tokens than those that the model learned.
+    """
+    text = shots + block(item, mode)
+    whole = engine.encode([text + answer for answer in completions(item, mode)])
+    common = next((i for i, column in enumerate(zip(*whole, strict=False)) if len(set(column)) > 1), min(map(len, whole)))
+    common = min(common, min(map(len, whole)) - 1)  # an answer that is the beginning of all others keeps its last token
+    candidates = tuple(tuple(ids[common:]) for ids in whole)
+    if mode == "top-token" and len(set(candidates)) < len(candidates):
+        raise Refusal(f"question {item.id}: the tokenizer cannot tell two of the answers{','.join(completions(item, mode))} apart; "
+                      "set mode = \"option-text\" for this benchmark")
+    return Prompt(item=item, text=text, ids=tuple(whole[0][:common]), candidates=candidates, dropped=dropped)
+
+
+def _shortened(prompt: Prompt, mode: Mode, engine: Engine) -> Prompt:
+    """The same question without as many sentences as must go: found by halving, since a shorter text never takes more tokens."""
+    context, question = SENTENCE.findall(prompt.item.context or ""), SENTENCE.findall(prompt.item.question)
+    few, many = 1, max(1, len(context) + len(question) - 1)
+    best = prompt
+    while few <= many:
+        middle = (few + many) // 2
+        item = replace(prompt.item, context="".join(context[middle:]) or None, question="".join(question[max(0, middle - len(context)):]))
+        tried = _tokenised(item, mode, "", engine, dropped=middle)
+        if _length(tried) <= engine.context:
+            best, many = tried, middle - 1
+        else:
+            few = middle + 1
+    return best
