@@ -38,6 +38,7 @@ def rope_frequencies(config: ModelConfig) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary positions. x: [batch, heads, length, head_size]; cos, sin: [batch or 1, 1, length, head_size / 2]."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
@@ -64,6 +65,12 @@ class Cache:
     def expanded(self, batch: int) -> Cache:
         """The same single-row content seen by `batch` rows, without a copy."""
         return Cache({name: (k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for name, (k, v) in self.layers.items()})
+
+
+def _computed(x: Tensor) -> Tensor:
+    """x in the precision of the matrix products: autocast would cast it anew for each of the projections that read it."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class Attention(nn.Module):
@@ -118,8 +125,8 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, layer)
-        x = x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.self_attn(_computed(self.input_layernorm(x)), cos, sin, mask, cache, layer)
+        x = x + self.mlp(_computed(self.post_attention_layernorm(x)))
         return x
 
 
@@ -178,7 +185,7 @@ class Llama(nn.Module):
             positions = torch.arange(past, past + length, device=tokens.device)[None]
         angle = positions[..., None].float() * self.frequencies
         x = self.model.embed_tokens(tokens) if self.model.embed_tokens is not None else tokens
-        cos, sin = angle.cos()[:, None].to(x.dtype), angle.sin()[:, None].to(x.dtype)
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         if mask is None and segments is not None:
             causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
             mask = (causal & (segments[:, :, None] == segments[:, None, :]))[:, None]

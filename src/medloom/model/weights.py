@@ -68,11 +68,11 @@ def save_model(model: Llama, folder: Path, *, like: Path | None, dtype: str = "b
     old = _read(like / "config.json") if like is not None else {}
     # Llama 3 ends on any of several tokens; the network needs one, the folder keeps them all.
     kept = {key: old[key] for key in ("eos_token_id", "pad_token_id", "initializer_range") if key in old}
-    config = {**model.config.to_hugging_face(dtype), **kept}
+    config: dict[str, Any] = model.config.to_hugging_face(dtype) | kept
     if like is not None:
         carry_tokenizer(like, folder)
     generation = _read(like / "generation_config.json") if like is not None else {}
-    fresh = {"_from_model_config": True, "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]}
+    fresh: dict[str, Any] = {"_from_model_config": True, "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]}
     write_json(folder / "generation_config.json", generation or fresh)
     _save_weights(model, folder, target)
     write_json(folder / "config.json", config)
