@@ -1,0 +1,67 @@
+"""The card's front matter: YAML as the Hugging Face Hub reads it, every scalar written as JSON, which YAML contains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .making import base_name
+from .results import comparisons
+from .trail import Trail
+
+
+def front_matter(trail: Trail, name: str, carbon_kg: float | None) -> list[str]:
+    """Lines between and including the two rules. Emissions are in grams, as the Hub wants them; scores are fractions."""
+    recipe = trail.recipe
+    card, base = recipe.get("card") or {}, recipe.get("base") or {}
+    fields: dict[str, Any] = {
+        "license": card.get("licence") or base.get("licence") or "other",
+        "language": list((recipe.get("corpus") or {}).get("languages") or ["en"]),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["medical", "llama", "medloom"] + (["gguf"] if trail.summary.get("quantisation") else []),
+    }
+    if not base.get("new"):
+        fields |= {"base_model": base_name(recipe), "base_model_relation": "finetune"}
+    found = comparisons(trail)
+    if found:
+        last = found[-1][1]["model"]
+        fields["metrics"] = ["accuracy"]
+        fields["model-index"] = [{"name": name, "results": [_result(row) for _, row in found if row["model"] == last]}]
+    if carbon_kg is not None:
+        grid, machine = recipe.get("grid") or {}, recipe.get("hardware") or {}
+        fields["co2_eq_emissions"] = {
+            "emissions": float(f"{1000 * carbon_kg:.4g}"), "source": "recorded energy of each step x stated factors, see Environmental impact",
+            "training_type": "pre-training" if recipe.get("pretrain") else "fine-tuning",
+            "geographical_location": grid.get("region"), "hardware_used": machine.get("name"),
+        }
+    return ["---", *_yaml(fields), "---", ""]
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "task": {"type": "question-answering", "name": "Multiple choice"},
+        "dataset": {"name": row["benchmark"], "type": row["benchmark"], "split": "test"},
+        "metrics": [{"type": "accuracy", "name": f"accuracy, {row.get('mode') or 'multiple choice'}, n = {row['n']}", "value": round(row["accuracy"], 6),
+                     "verified": False}],
+    }
+
+
+def _yaml(value: Any, indent: int = 0) -> list[str]:
+    lead = "  " * indent
+    lines: list[str] = []
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if isinstance(inner, Mapping | list) and inner:
+                lines += [f"{lead}{key}:", *_yaml(inner, indent + 1)]
+            else:
+                lines.append(f"{lead}{key}: {json.dumps(inner, ensure_ascii=False)}")
+        return lines
+    for inner in value:
+        if isinstance(inner, Mapping):
+            first, *rest = _yaml(inner, indent + 1)
+            lines += [f"{lead}- {first.lstrip()}", *rest]
+        else:
+            lines.append(f"{lead}- {json.dumps(inner, ensure_ascii=False)}")
+    return lines

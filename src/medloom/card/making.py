@@ -1,0 +1,148 @@
+"""The card's sections on how the model was made: data, training, energy and carbon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from .results import table
+from .trail import Trail, part
+
+SETTINGS = ("epochs", "tokens", "length", "batch", "micro_batch", "rate", "schedule", "warmup", "decay_to", "betas", "epsilon", "weight_decay",
+            "clip", "precision", "replay", "benchmarks")
+
+
+def base_name(recipe: Mapping[str, Any]) -> str:
+    """What to call the base model: its stated name, or the last member of its path."""
+    base = recipe.get("base") or {}
+    if base.get("name"):
+        return str(base["name"])
+    return PurePath(base["path"]).name if base.get("path") else "a network drawn at random"
+
+
+def training_data(trail: Trail) -> list[str]:
+    """A row for each source: what its licence is, what went in and what came out."""
+    sources = (trail.recipe.get("corpus") or {}).get("sources") or []
+    if not sources:
+        return ["No corpus: nothing was pretrained.", ""]
+    counts = {source["name"]: _counts(trail, source["name"]) for source in sources}
+    fields: list[str] = []
+    for found in counts.values():
+        fields += [field for field in found if field not in fields]
+    rows = []
+    for source in sources:
+        mark, name = trail.new_mark(), source["name"]
+        cells = [trail.cite(f"{name}: {field}", counts[name][field], "plain", mark) if field in counts[name] else "–" for field in fields]
+        rows.append([name, source["format"], source["domain"], source.get("licence") or "as each document states", *cells, f"[^{mark}]"])
+    header = ["Source", "Form", "Domain", "Licence", *(field.replace("_", " ") for field in fields), "Key"]
+    lines = table(header, rows)
+    totals = list(_scalars(trail, "corpus")) + list(_scalars(trail, "tokens"))
+    if totals:
+        lines += table(["Whole corpus", "Figure"], [[name, trail.cite(f"corpus: {name}", key)] for name, key in totals])
+    return lines
+
+
+def _counts(trail: Trail, source: str) -> dict[str, str]:
+    """Keys of the numbers that the corpus or, failing that, the reading of a source recorded about it."""
+    corpus = (trail.steps.get("corpus") or {}).get("figures") or {}
+    for holder in ("sources", "by_source", "per_source"):
+        found = corpus.get(holder)
+        if isinstance(found, Mapping) and isinstance(found.get(source), Mapping):
+            return dict(_numbers(found[source], f"corpus:figures/{holder}/{part(source)}"))
+        if isinstance(found, list):
+            for number, entry in enumerate(found):
+                if isinstance(entry, Mapping) and source in (entry.get("name"), entry.get("source")):
+                    return dict(_numbers(entry, f"corpus:figures/{holder}/{number}"))
+    read = (trail.steps.get(f"read-{source}") or {}).get("figures") or {}
+    return dict(_numbers(read, f"read-{source}:figures"))
+
+
+def _numbers(values: Mapping[str, Any], place: str) -> Iterable[tuple[str, str]]:
+    """Names and keys of plain numbers, one level of tables below included; times are left out."""
+    for name, value in values.items():
+        if name.endswith(("seconds", "per_second")):
+            continue
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, f"{place}/{part(name)}"
+        elif isinstance(value, Mapping):
+            for inner, number in value.items():
+                if isinstance(number, int | float) and not isinstance(number, bool):
+                    yield f"{name}: {inner}", f"{place}/{part(name)}/{part(inner)}"
+
+
+def _scalars(trail: Trail, step: str) -> Iterable[tuple[str, str]]:
+    figures = (trail.steps.get(step) or {}).get("figures") or {}
+    for name, value in figures.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and not name.endswith(("seconds", "per_second")):
+            yield name.replace("_", " "), f"{step}:figures/{part(name)}"
+
+
+def training_procedure(trail: Trail) -> list[str]:
+    """The settings of each training stage, and what the stage recorded."""
+    stages = [stage for stage in ("pretrain", "finetune") if trail.recipe.get(stage)]
+    if not stages:
+        return ["Nothing was trained.", ""]
+    shown = [name for name in SETTINGS if any(trail.recipe[stage].get(name) is not None for stage in stages)]
+    rows = [[name.replace("_", " "), *(trail.cite(f"{stage}: {name}", f"recipe:{stage}/{name}") for stage in stages)] for name in shown]
+    titles = {"pretrain": "Continued pretraining" if not (trail.recipe.get("base") or {}).get("new") else "Pretraining", "finetune": "Finetuning"}
+    lines = table(["Setting", *(titles[stage] for stage in stages)], rows)
+    lines += ["Warm-up is a share of the steps, the last rate a share of the highest (decay to); the batch counts sequences of `length` tokens. "
+              "Optimiser: AdamW.", ""]
+    for stage in stages:
+        found = list(_scalars(trail, stage))
+        if found:
+            lines += table([titles[stage], "Figure"], [[name, trail.cite(f"{stage}: {name}", key)] for name, key in found])
+    return lines
+
+
+def environment(trail: Trail) -> tuple[list[str], float | None]:
+    """Energy and carbon with each factor named once; also the carbon in kg of CO2 equivalent, None where no step recorded energy."""
+    metered = {name: _energy(step) for name, step in trail.steps.items()}
+    known = {name: found for name, found in metered.items() if found is not None}
+    if not known:
+        return ["No step recorded energy.", ""], None
+    grid, machine = trail.recipe.get("grid") or {}, trail.recipe.get("hardware") or {}
+    kwh = sum(found[0] for found in known.values())
+    keys = ", ".join(f"{name}:{found[2]}" for name, found in known.items())
+    overhead, pue, grams = machine.get("overhead", 1.0), grid.get("pue", 1.0), grid.get("g_per_kwh")
+    methods = sorted({found[1] for found in known.values() if found[1]})
+    rows = [
+        ["Hardware", _machines(trail)],
+        ["Energy of all recorded steps", f"{trail.cite('energy of all steps, kWh', f'sum({keys})', 'plain', 0, kwh)} kWh"],
+        ["How it was known", "; ".join(methods) or "not stated"],
+        ["Node overhead, a factor", trail.cite("node overhead", "recipe:hardware/overhead")],
+        ["Power usage effectiveness, a factor", trail.cite("power usage effectiveness", "recipe:grid/pue")],
+    ]
+    if grams is None:
+        return [*table(["Factor", "Value"], rows), "The grid's intensity is not stated, so no carbon is worked out.", ""], None
+    carbon = kwh * overhead * pue * grams / 1000
+    rule = "product(energy, recipe:hardware/overhead, recipe:grid/pue, recipe:grid/g_per_kwh)"
+    rows += [
+        ["Grid intensity", f"{trail.cite('grid intensity, g/kWh', 'recipe:grid/g_per_kwh')} gCO2e/kWh ({grid.get('region')}; {grid.get('source')})"],
+        ["Carbon: energy x overhead x effectiveness x intensity", f"{trail.cite('carbon, kg', rule, 'plain', 0, carbon)} kgCO2e"],
+    ]
+    note = "Making the hardware, and runs that are not in this ledger, are not counted."
+    return [*table(["Factor", "Value"], rows), note, ""], carbon
+
+
+def _energy(step: Mapping[str, Any]) -> tuple[float, str, str] | None:
+    """Kilowatt hours, how they were known, and the path to them."""
+    energy = step.get("energy")
+    if isinstance(energy, Mapping) and energy.get("kwh") is not None:
+        return float(energy["kwh"]), str(energy.get("method") or ""), "energy/kwh"
+    if step.get("energy_kwh") is not None:
+        return float(step["energy_kwh"]), str(step.get("energy_method") or ""), "energy_kwh"
+    return None
+
+
+def _machines(trail: Trail) -> str:
+    seen: list[str] = []
+    for step in trail.steps.values():
+        machine = step.get("hardware")
+        if not isinstance(machine, Mapping):
+            continue
+        told = ", ".join(machine.get("accelerators") or ()) or f"{machine.get('processor')}, {machine.get('cores')} cores"
+        if told not in seen:
+            seen.append(told)
+    return "; ".join(seen) or "not recorded"

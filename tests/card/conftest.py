@@ -1,0 +1,56 @@
+"""A small lineage as a run leaves it, with numbers that hold together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from medloom.recipe import Recipe
+
+
+def comparison(model: str, right: int, base_right: int, p: float, holm: float, base: str = "base", n: int = 60) -> dict[str, Any]:
+    difference = (right - base_right) / n
+    return {"benchmark": "invented", "mode": "top-token", "model": model, "base": base, "n": n, "chance": 0.25, "accuracy": right / n,
+            "base_accuracy": base_right / n, "difference": difference, "low": difference - 0.15, "high": difference + 0.15, "p_value": p,
+            "unparsed": 0, "majority": 0.3, "holm_p": holm}
+
+
+def step(name: str, figures: dict[str, Any], kwh: float = 0.001, **more: Any) -> dict[str, Any]:
+    return {"name": name, "digest": f"{name}-digest-0123456789", "code": "c0de" * 4, "params": {}, "inputs": {}, "outputs": {}, "figures": figures,
+            "environment": {"python": "3.12"}, "hardware": {"processor": "a processor", "cores": 2}, "wall_seconds": 36.0, "cpu_seconds": 60.0,
+            "peak_mb": 900.0, "energy": {"kwh": kwh, "method": "assumed: 100 W over the wall time"}, **more}
+
+
+@pytest.fixture
+def lineage() -> dict[str, Any]:
+    recipe = Recipe.model_validate({
+        "name": "small", "world": {"seed": 1}, "base": {"path": "seedling"},
+        "corpus": {"sources": [{"name": "guidelines", "format": "guidelines", "path": "g"},
+                               {"name": "replay", "format": "text", "path": "r", "domain": "general", "licence": "CC0-1.0", "share": 0.2}]},
+        "pretrain": {"length": 128, "tokens": 100_000}, "grid": {"g_per_kwh": 16, "pue": 1.2, "source": "a table of 2023", "region": "here"},
+        "evaluate": {"benchmarks": [{"name": "invented", "kind": "medqa", "path": "q"}]}, "export": {"types": ["F16", "Q4_K_M"]},
+    })
+    rows = [comparison("pretrained", 17, 15, 0.8, 0.9), comparison("finetuned", 47, 15, 1e-6, 3e-6),
+            comparison("Q4_K_M", 46, 47, 1.0, 1.0, base="finetuned")]
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "steps": [
+            step("corpus", {"documents": 90, "sources": {"guidelines": {"in": 60, "out": 50, "dropped": {"duplicate": 10}},
+                                                         "replay": {"in": 40, "out": 40, "dropped": {}}}}),
+            step("pretrain", {"steps": 49, "loss": 2.5, "tokens_per_second": 900.0}, kwh=0.004),
+            step("compare", {"comparisons": 3, "rows": rows}),
+            step("heldout-base", {"medical": {"bits_per_byte": 2.0}, "general": {"bits_per_byte": 1.5}}),
+            step("heldout-finetuned", {"medical": {"bits_per_byte": 1.1}, "general": {"bits_per_byte": 1.6}}),
+            step("export-Q4_K_M", {}, outputs={"model-Q4_K_M.gguf": {"sha256": "0", "bytes": 3_456_789}}),
+            step("measure-Q4_K_M", {"kl": 0.012, "argmax_agreement": 0.97, "positions": 256}),
+        ],
+        "summary": {
+            "stages": [], "comparisons": rows[:2],
+            "forgetting": [{"domain": "general", "before": 1.5, "after": 1.6, "stages": {"base": 1.5, "finetuned": 1.6}},
+                           {"domain": "medical", "before": 2.0, "after": 1.1, "stages": {"base": 2.0, "finetuned": 1.1}}],
+            "quantisation": [{"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "argmax_agreement": 0.97, "accuracy": 46 / 60, "p_value": 1.0,
+                              "benchmarks": [{"benchmark": "invented", "n": 60, "accuracy": 46 / 60, "base_accuracy": 47 / 60,
+                                              "difference": -1 / 60, "p_value": 1.0}]}],
+        },
+    }
