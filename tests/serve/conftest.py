@@ -1,0 +1,84 @@
+"""A tiny GGUF model and servers on it, each a process of its own as a user's would be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medloom.model import new_model, train_tokenizer
+from medloom.quantise import export_gguf
+from medloom.recipe import Shape
+
+TEXT = ("Glorin is a drug for the blue fever of the marsh. Patients with blue fever take glorin twice a day, with water. "
+        "A physician may ask whether the fever is high. The answer is: glorin. Question: which drug helps? ")
+
+
+class Running:
+    """A served model: its address, its process, and what it said on standard error so far."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, lines: list[str]) -> None:
+        self.process, self.url, self._lines = process, url, lines
+
+    @property
+    def said(self) -> str:
+        return "".join(self._lines)
+
+    def end(self, timeout: float = 20) -> int:
+        """Send SIGTERM and wait; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@pytest.fixture(scope="session")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model with a context of 1024 tokens: it writes nonsense, quickly, and as long as it is let."""
+    folder, tokenizer = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer([TEXT] * 8, 320, tokenizer)
+    new_model(Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=1024, vocabulary=320, tied=True), tokenizer, 1, folder)
+    path = folder / "tiny-F16.gguf"
+    export_gguf(folder, path, "F16")
+    return path
+
+
+@pytest.fixture(scope="session")
+def launch(gguf_file: Path) -> Iterator[Callable[..., Running]]:
+    """Start `serve` with the given settings on a free port; every server is ended at the end."""
+    started: list[Running] = []
+
+    def start(**settings: Any) -> Running:
+        settings = {"port": 0, "threads": 1, **settings}
+        source = Path(__file__).resolve().parents[2] / "src"
+        code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(gguf_file)!r}), **{settings!r})"
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(source)})
+        lines: list[str] = []
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            found = re.search(r"http://\S+", line)
+            if found:
+                threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True).start()
+                started.append(Running(process, found[0].rstrip("/"), lines))
+                return started[-1]
+        raise AssertionError(f"the server did not start: {''.join(lines)}")
+
+    yield start
+    for server in started:
+        with contextlib.suppress(ProcessLookupError):
+            server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(launch: Callable[..., Running]) -> Running:
+    """One server for all tests that do not harm it."""
+    return launch(slots=2)
