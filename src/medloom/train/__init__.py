@@ -1,0 +1,8 @@
+"""The train room: continued pretraining and finetuning, one loop for both."""
+
+from __future__ import annotations
+
+from .loop import Diverged
+from .stages import finetune, pretrain
+
+__all__ = ["Diverged", "finetune", "pretrain"]
