@@ -1,0 +1,9 @@
+"""The corpus room: from files to documents, from documents to a corpus, from a corpus to tokens. Training happens elsewhere."""
+
+from __future__ import annotations
+
+from .build import build_corpus
+from .read import read_source
+from .tokenise import tokenise_corpus
+
+__all__ = ["build_corpus", "read_source", "tokenise_corpus"]

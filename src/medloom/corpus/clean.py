@@ -1,0 +1,65 @@
+"""Cleaning that never changes what a text says: characters, white space and bullets; no word, bracket or comparison is touched.
+
+What is boilerplate is each format's own affair and lives in its reader.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# One table: space of any width becomes a space, breaks become line ends, controls and marks that no script needs go.
+_TABLE: dict[int, str | None] = {
+    **dict.fromkeys([*range(0x00, 0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0)]),
+    **dict.fromkeys([0x00AD, 0x200B, 0x2060, 0xFEFF]),
+    **dict.fromkeys([0x00A0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
+    **dict.fromkeys([0x0B, 0x0C, 0x85, 0x2028], "\n"),
+    0x2029: "\n\n",
+}
+_NEEDS_TABLE = re.compile("[" + "".join(map(re.escape, map(chr, _TABLE))) + "]")
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_INNER_SPACE = re.compile(r"(?<=\S)[ \t]*(?: {2}|\t)[ \t]*(?=\S)")
+# A bullet is a mark that is no letter: "o" opens words (obesity, or, on) and stays.
+_BULLETS = "•●▪■◦‣∙·\uf0b7\uf0a7"
+_BULLET = re.compile(rf"^([ \t]*)[{_BULLETS}]+[ \t]*", re.MULTILINE)
+_HAS_BULLET = re.compile(f"[{_BULLETS}]")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def clean(text: str) -> str:
+    """The text in NFC, with plain spaces, "\\n" line ends, "- " for bullets, and at most one blank line in a row.
+
+    Leading space of a line stays (nested lists, code). Each rule is tried only where its mark occurs: most text has none.
+    """
+    text = _characters(text)
+    if _HAS_BULLET.search(text):
+        text = _BULLET.sub(r"\1- ", text)
+    if "  " in text or "\t" in text:
+        text = _INNER_SPACE.sub(" ", text)
+    if " \n" in text or "\t\n" in text:
+        text = _TRAILING.sub("", text)
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip()
+
+
+def one_line(text: str | None) -> str | None:
+    """A title or label: cleaned, on one line; None where nothing is left."""
+    return " ".join(_characters(text).split()) or None if text else None
+
+
+def _characters(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.translate(_TABLE) if _NEEDS_TABLE.search(text) else text
+
+
+def decode(data: bytes) -> str:
+    """Bytes as text: UTF-8, UTF-16 where a byte order mark says so, else Windows-1252, in which every byte means something."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

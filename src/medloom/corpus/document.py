@@ -1,0 +1,126 @@
+"""The document: what every reader yields and every shard on disk holds. Cleaning and choosing happen elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medloom.ledger.files import atomic
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("title", pa.string()),
+        ("source", pa.string()),
+        ("domain", pa.string()),
+        ("source_file", pa.string()),
+        ("licence", pa.string()),
+        ("licence_url", pa.string()),
+        ("language", pa.string()),
+        ("year", pa.int32()),
+        ("doi", pa.string()),
+        ("pmid", pa.string()),
+        ("pmcid", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+
+DROPPED = pa.schema([("id", pa.string()), ("source", pa.string()), ("source_file", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+
+BATCH_DOCUMENTS = 1024
+BATCH_CHARACTERS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with where it comes from; None where a source does not say.
+
+    `id` is "pmid:123", "pmc:123", "doi:10.1/x" or "<source>:<path or record id>"; `source_file` is relative to the source's
+    root; `language` is ISO 639-1; `year` that of publication; `sha256` is of the text's UTF-8 bytes.
+    """
+
+    id: str
+    text: str
+    source: str
+    domain: str
+    source_file: str
+    title: str | None = None
+    licence: str | None = None
+    licence_url: str | None = None
+    language: str | None = None
+    year: int | None = None
+    doi: str | None = None
+    pmid: str | None = None
+    pmcid: str | None = None
+
+    def row(self) -> dict[str, str | int | None]:
+        """The document as a row of SCHEMA."""
+        values: dict[str, str | int | None] = {name: getattr(self, name) for name in SCHEMA.names if name != "sha256"}
+        values["sha256"] = hashlib.sha256(self.text.encode()).hexdigest()
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A record that became no document. `reason` is one of a few fixed words, for counting; `detail` is for a reader's eye."""
+
+    id: str
+    source_file: str
+    reason: str
+    detail: str | None = None
+
+
+class ShardWriter:
+    """Writes rows to one Parquet file, whole or not at all, in row groups of bounded size.
+
+    Use as a context manager: `with ShardWriter(path, SCHEMA) as writer: writer.add(row)`. An empty file is written for no rows.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema = SCHEMA) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
+        self._pending: list[dict[str, str | int | None]] = []
+        self._characters = 0
+
+    def __enter__(self) -> ShardWriter:
+        self._context = atomic(self.path)
+        self._file = pq.ParquetWriter(self._context.__enter__(), self.schema, compression="zstd")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self._flush()
+        self._file.close()
+        self._context.__exit__(kind, error, trace)  # type: ignore[arg-type]
+
+    def add(self, row: dict[str, str | int | None]) -> None:
+        """Append a row with the schema's keys."""
+        self.rows += 1
+        self._pending.append(row)
+        self._characters += len(str(row.get("text") or ""))
+        if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._file.write_table(pa.Table.from_pylist(self._pending, schema=self.schema))
+        self._pending, self._characters = [], 0
+
+
+def rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, str | int | None]]:
+    """The rows of a shard in their order, one row group in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=columns).to_pylist()
+
+
+def write_drops(path: Path, source: str, drops: Iterable[Drop]) -> None:
+    """Write drops as a Parquet file of schema DROPPED."""
+    with ShardWriter(path, DROPPED) as writer:
+        for drop in drops:
+            writer.add({"id": drop.id, "source": source, "source_file": drop.source_file, "reason": drop.reason, "detail": drop.detail})

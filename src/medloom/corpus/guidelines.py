@@ -1,0 +1,85 @@
+"""Guidelines as they lie in a folder: HTML pages, PDF, Markdown and plain text, each by its suffix."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+
+from .clean import clean, decode, one_line
+from .document import Document, Drop
+from .files import suffix, unpacked
+from .licence import name_licence
+from .pdf import read_pdf
+
+_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+
+
+def read_guideline(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+    """One document from the bytes of a file; a Drop with a reason where there is none in them."""
+    ending = suffix(name)
+    if ending == ".pdf":
+        return read_pdf(data, name, source, domain, licence)
+    if ending in (".html", ".htm", ".xhtml"):
+        return read_html(data, name, source, domain, licence)
+    return read_text(data, name, source, domain, licence)
+
+
+def read_text(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+    """A plain text or Markdown file: one document, its title the first # heading, else the file's name."""
+    text = clean(decode(data))
+    if not text:
+        return Drop(f"{source}:{name}", name, "empty")
+    heading = _HEADING.search(text, 0, 2000)
+    stem = unpacked(name.rpartition("/")[2]).rpartition(".")[0]
+    return Document(id=f"{source}:{name}", text=text, source=source, domain=domain, source_file=name, licence=licence,
+                    title=one_line(heading[1]) if heading else one_line(stem))
+
+
+def read_html(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+    """The main text of a page as Markdown: headings, lists and tables kept; menus, banners and footers gone."""
+    from lxml import etree, html
+    from trafilatura import extract
+
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
+    key = f"{source}:{name}"
+    try:
+        tree = html.document_fromstring(decode_html(data))
+    except (etree.ParserError, ValueError) as error:
+        return Drop(key, name, "empty", str(error))
+    language = (tree.get("lang") or "").split("-")[0].lower() or None
+    title = _title(tree)
+    link = next((a.get("href") for a in tree.iter("a", "link") if "license" in (a.get("rel") or "").split()), None)
+    found = extract(tree, output_format="markdown", include_tables=True, include_formatting=True, include_comments=False,
+                    include_links=False, favor_recall=True, with_metadata=False)
+    text = clean(found or "")
+    if not text:
+        return Drop(key, name, "no-main-text")
+    document = Document(id=key, text=text, source=source, domain=domain, source_file=name, title=title, language=language,
+                        licence=(name_licence(link, "") if link else None) or licence, licence_url=link)
+    opening = one_line(text[:300].lstrip("# ")) or ""
+    return document if not title or opening.startswith(title) else replace(document, text=f"# {title}\n\n{text}")
+
+
+def decode_html(data: bytes) -> str:
+    """A page as text: by the charset that it declares, where Python knows it, else as `decode` does."""
+    declared = re.search(rb"<meta[^>]+charset=[\"']?([A-Za-z0-9_-]+)", data[:4096], re.IGNORECASE)
+    # An XML declaration in text that is already decoded makes lxml refuse it.
+    try:
+        text = data.decode(declared[1].decode() if declared else "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        text = decode(data)
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff"))
+
+
+def _title(tree: object) -> str | None:
+    """The page's first h1 with words in it, else its <title> without the site's name."""
+    from lxml import html
+
+    assert isinstance(tree, html.HtmlElement)
+    for heading in tree.iter("h1"):
+        words = one_line(str(heading.text_content()))
+        if words and len(words) > 3:
+            return words
+    whole = one_line(tree.findtext(".//title"))
+    return max(re.split(r"\s+[|»·–—]\s+", whole), key=len) if whole else None
