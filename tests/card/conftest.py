@@ -17,9 +17,10 @@ def comparison(model: str, right: int, base_right: int, p: float, holm: float, b
 
 
 def step(name: str, figures: dict[str, Any], kwh: float = 0.001, **more: Any) -> dict[str, Any]:
-    return {"name": name, "digest": f"{name}-digest-0123456789", "code": "c0de" * 4, "params": {}, "inputs": {}, "outputs": {}, "figures": figures,
-            "environment": {"python": "3.12"}, "hardware": {"processor": "a processor", "cores": 2}, "wall_seconds": 36.0, "cpu_seconds": 60.0,
-            "peak_mb": 900.0, "energy": {"kwh": kwh, "method": "assumed: 100 W over the wall time"}, **more}
+    return {"name": name, "digest": f"{name}-digest-0123456789", "code": "c0de" * 4, "params": {}, "inputs": {}, "outputs": {},
+            "figures": figures, "environment": {"python": "3.12"}, "hardware": {"processor": "a processor", "cores": 2},
+            "wall_seconds": 36.0, "cpu_seconds": 60.0, "peak_mb": 900.0,
+            "energy": {"kwh": kwh, "method": "assumed: 100 W over the wall time"}, **more}
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def lineage() -> dict[str, Any]:
         "name": "small", "world": {"seed": 1}, "base": {"path": "seedling"},
         "corpus": {"sources": [{"name": "guidelines", "format": "guidelines", "path": "g"},
                                {"name": "replay", "format": "text", "path": "r", "domain": "general", "licence": "CC0-1.0", "share": 0.2}]},
-        "pretrain": {"length": 128, "tokens": 100_000}, "grid": {"g_per_kwh": 16, "pue": 1.2, "source": "a table of 2023", "region": "here"},
+        "pretrain": {"length": 128, "tokens": 100_000},
+        "grid": {"g_per_kwh": 16, "pue": 1.2, "source": "a table of 2023", "region": "here"},
         "evaluate": {"benchmarks": [{"name": "invented", "kind": "medqa", "path": "q"}]}, "export": {"types": ["F16", "Q4_K_M"]},
     })
     rows = [comparison("pretrained", 17, 15, 0.8, 0.9), comparison("finetuned", 47, 15, 1e-6, 3e-6),
@@ -49,7 +51,8 @@ def lineage() -> dict[str, Any]:
             "stages": [], "comparisons": rows[:2],
             "forgetting": [{"domain": "general", "before": 1.5, "after": 1.6, "stages": {"base": 1.5, "finetuned": 1.6}},
                            {"domain": "medical", "before": 2.0, "after": 1.1, "stages": {"base": 2.0, "finetuned": 1.1}}],
-            "quantisation": [{"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "argmax_agreement": 0.97, "accuracy": 46 / 60, "p_value": 1.0,
+            "quantisation": [{"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "argmax_agreement": 0.97, "accuracy": 46 / 60,
+                              "p_value": 1.0,
                               "benchmarks": [{"benchmark": "invented", "n": 60, "accuracy": 46 / 60, "base_accuracy": 47 / 60,
                                               "difference": -1 / 60, "p_value": 1.0}]}],
         },

@@ -14,8 +14,8 @@ from medloom.ledger import Refusal
 CONSISTENT = """
 # Model card for Sound-7B
 
-Sound-7B is a 7 billion parameters model, continued from Llama-2-7B on 48.1B tokens of medical text. We trained it on 8 nodes of 8x NVIDIA A100 GPUs
-for 73.6 hours, with 16-way data parallel, 4-way tensor parallel and pipeline parallel size of 1.
+Sound-7B is a 7 billion parameters model, continued from Llama-2-7B on 48.1B tokens of medical text. We trained it on 8 nodes of
+8x NVIDIA A100 GPUs for 73.6 hours, with 16-way data parallel, 4-way tensor parallel and pipeline parallel size of 1.
 
 | Setting | Value |
 | --- | --- |
@@ -43,7 +43,8 @@ Total GPU hours: 4,710.4. At a TDP of 400 W and a PUE of 1.1, with 0.016 kgCO2/k
 """
 HTML = """<html><body><h1>Odd</h1><p>Odd is a 7 billion parameters model trained on 48.1B tokens.</p>
 <p>We trained on 8 A100 GPUs for 73.6 hours.</p>
-<table><tr><th>Setting</th><th>Value</th></tr><tr><td>DP size</td><td>16</td></tr><tr><td>TP size</td><td>4</td></tr></table></body></html>"""
+<table><tr><th>Setting</th><th>Value</th></tr>
+<tr><td>DP size</td><td>16</td></tr><tr><td>TP size</td><td>4</td></tr></table></body></html>"""
 
 
 def run(text: str, tmp_path: Path) -> list[Finding]:
@@ -62,7 +63,8 @@ def seed(shared: Path) -> list[Finding]:
 
 
 def found(findings: list[Finding], law: str, *parts: str) -> bool:
-    return any(finding.law == law and all(part in f"{finding.statement} {finding.arithmetic} {finding.remedy}" for part in parts) for finding in findings)
+    told = [f"{finding.statement} {finding.arithmetic} {finding.remedy}" for finding in findings if finding.law == law]
+    return any(all(part in text for part in parts) for text in told)
 
 
 def test_seed_card_needs_294_percent_of_its_gpus(seed: list[Finding]) -> None:
@@ -107,7 +109,7 @@ def test_a_consistent_card_raises_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("old", "new", "law"), [
     ("48.1B tokens", "480B tokens", "compute"),
-    ("8 nodes of 8x", "1 node of 8x", "layout"),
+    ("8 nodes of\n8x", "1 node of\n8x", "layout"),
     ("4-way tensor", "2-way tensor", "layout"),
     ("micro batch size | 10", "micro batch size | 7", "batch"),
     ("gradient accumulation steps | 10", "gradient accumulation steps | 12", "batch"),
@@ -140,7 +142,7 @@ def test_flattened_tables_come_out_as_they_went_in() -> None:
     _, tables = split_tables(lined)
     prose, flattened = split_tables(" ".join(lined.split()))
     assert flattened == tables
-    assert prose.split() == "before after the table".split()
+    assert prose.split() == ["before", "after", "the", "table"]
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def test_the_front_matter_is_yaml_that_the_hub_understands(lineage: dict[str, An
     fields = front((tmp_path / "README.md").read_text())
     name, results = model_index_to_eval_results(fields["model-index"])
     assert name == "small"
-    assert [(result.dataset_name, result.metric_type, result.metric_value) for result in results] == [("invented", "accuracy", pytest.approx(47 / 60, abs=1e-6))]
+    told = [(result.dataset_name, result.metric_type, result.metric_value) for result in results]
+    assert told == [("invented", "accuracy", pytest.approx(47 / 60, abs=1e-6))]
     assert fields["co2_eq_emissions"]["emissions"] == pytest.approx(0.010 * 1.2 * 16)
     assert fields["base_model_relation"] == "finetune"
     assert ModelCardData(**{key: value for key, value in fields.items() if key != "model-index"}).language == ["en"]

@@ -1,7 +1,7 @@
 """The model card, generated from the ledger, and the audit of anyone's card.
 
-Nothing in a card is typed: what the lineage does not hold, the card does not say. The audit reads a card as a stranger would and redoes its sums;
-it proves contradictions, never correctness.
+Nothing in a card is typed: what the lineage does not hold, the card does not say. The audit reads a card as a stranger would and
+redoes its sums; it proves contradictions, never correctness.
 """
 
 from __future__ import annotations

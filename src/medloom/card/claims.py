@@ -20,6 +20,7 @@ _SCALE = r"\s*(trillion|billion|million|thousand|[TBMK])?"
 _SCALES = {"trillion": 1e12, "t": 1e12, "billion": 1e9, "b": 1e9, "million": 1e6, "m": 1e6, "thousand": 1e3, "k": 1e3, "": 1.0}
 _DEVICES = "|".join(re.escape(name) for name in sorted(PEAK_TFLOPS, key=len, reverse=True))
 _DEVICE = rf"(?:NVIDIA\s+|AMD\s+|Nvidia\s+)?(?:{_DEVICES})s?\b"
+_TIMES = "[*x\u00d7]"
 _GRAMS = {"kg": 1.0, "g": 1e-3, "t": 1e3, "ton": 1e3, "tons": 1e3, "tonne": 1e3, "tonnes": 1e3}
 _CO2 = r"(?:of\s+)?CO_?2[\s-]*(?:equivalents?|eq|e)?\b"
 
@@ -31,13 +32,15 @@ _PROSE = {
                   rf"{_N}{_SCALE}\s*(?:GPU|{_DEVICE}|device)[\s-]*(?:hours?|h)\b"),
     "hours": (rf"{_N}()\s*(?:hours?|hrs?|h)\b",),
     "watts": (rf"TDP\W{{0,3}}(?:of|is|:|=)?\s*{_N}()\s*W\b", rf"{_N}()\s*W(?:atts?)?\s*(?:TDP|per\s+(?:GPU|device|accelerator))"),
-    "pue": (rf"(?:PUE|power usage effectiveness)(?:\s*\(PUE\))?(?:,? a factor)?\s*(?:of|:|=|is|at|was)?\s*{_N}()(?!\s*(?:k?g|t|tons?|tonnes?)\b)",
-            rf"[*x×]\s*{_N}()\s*\(?PUE\b"),
+    "pue": (r"(?:PUE|power usage effectiveness)(?:\s*\(PUE\))?(?:,? a factor)?\s*(?:of|:|=|is|at|was)?\s*"
+            rf"{_N}()(?!\s*(?:k?g|t|tons?|tonnes?)\b)",
+            rf"{_TIMES}\s*{_N}()\s*\(?PUE\b"),
     "overhead": (rf"\boverhead(?:,? a factor)?\s*(?:factor)?\s*(?:of|:|=|is|was)?\s*{_N}()",),
     "intensity": (rf"{_N}\s*(k?g)\s*{_CO2}\s*(?:/|per)\s*kWh", rf"{_N}\s*(k?g)\s*(?:/|per)\s*kWh"),
     "carbon": (rf"{_N}\s*(kg|g|t|tons?|tonnes?)\s*{_CO2}(?!\s*(?:/|per)\s*kWh)",),
     "kwh": (rf"{_N}\s*([kM])Wh\b",),
-    "data": (r"data[\s-]*parallel\w*[^.|]{0,110}?(?:of|=|:)\s*(\d+)()", r"(\d+)()[\s-]*way\s+data[\s-]*parallel", r"\bDP\s*(?:=|:|of|size)?\s*(\d+)()"),
+    "data": (r"data[\s-]*parallel\w*[^.|]{0,110}?(?:of|=|:)\s*(\d+)()", r"(\d+)()[\s-]*way\s+data[\s-]*parallel",
+             r"\bDP\s*(?:=|:|of|size)?\s*(\d+)()"),
     "tensor": (r"tensor[\s-]*parallel\w*[^.|]{0,110}?(?:of|=|:)\s*(\d+)()", r"(\d+)()[\s-]*way\s+tensor[\s-]*parallel",
                r"\bTP\s*(?:=|:|of|size)?\s*(\d+)()"),
     "pipeline": (r"pipeline[\s-]*parallel\w*[^.|]{0,110}?(?:of|=|:)\s*(\d+)()", r"(\d+)()[\s-]*way\s+pipeline[\s-]*parallel",
@@ -67,7 +70,8 @@ _LABELS = {
     "overhead": r"^(?:node )?overhead(?:, a factor)?$",
     "watts": r"^(?:tdp|device power|watts)$",
 }
-_GPUS = re.compile(rf"(?:{_N}\s*nodes?\s*(?:of|with|each with|x|×|,)?\s*(?:each\s*)?)?{_N}\s*(?:x|×|\*)?\s*(?:{_DEVICE}|GPUs?\b)(?![\s-]*(?:hours?|h)\b)", re.I)
+_GPUS = re.compile(rf"(?:{_N}\s*nodes?\s*(?:of|with|each with|,|{_TIMES})?\s*(?:each\s*)?)?"
+                   rf"{_N}\s*{_TIMES}?\s*(?:{_DEVICE}|GPUs?\b)(?![\s-]*(?:hours?|h)\b)", re.I)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*#\[-])|\n+|\s(?=#{1,6} )|\s-\s(?=\*\*|[A-Z])")
 
 
@@ -125,6 +129,7 @@ def parse_card(text: str) -> Card:
     text = text.replace("₂", "2").replace("\u00a0", " ")
     prose, tables = split_tables(text)
     prose = re.sub(r"\[\^\w+\]", "", prose)
+    prose = re.sub(r"(?<=[^\n])\n(?=[^\s\-*+#>|])(?!\d+\.)", " ", prose)
     prose = re.sub(r"\]\([^)\s]*\)", "]", prose)
     prose = re.sub(r"https?://\S+", " ", prose)
     prose = re.sub(r"[*`]{2,3}", "", prose)
@@ -158,7 +163,8 @@ def _from_prose(prose: str) -> Iterator[Claim]:
                     yield Claim(kind, value, found.group().strip(), "prose", quote, found.start(1))
     for found in _GPUS.finditer(prose):
         nodes, each = found.group(1), _float(found.group(2))
-        yield Claim("gpus", each * (_float(nodes) if nodes else 1), found.group().strip(), "prose", sentence(prose, found.start()), found.start())
+        count = each * (_float(nodes) if nodes else 1)
+        yield Claim("gpus", count, found.group().strip(), "prose", sentence(prose, found.start()), found.start())
 
 
 def _from_tables(tables: list[Table]) -> Iterator[Claim]:

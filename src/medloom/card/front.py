@@ -32,7 +32,8 @@ def front_matter(trail: Trail, name: str, carbon_kg: float | None) -> list[str]:
     if carbon_kg is not None:
         grid, machine = recipe.get("grid") or {}, recipe.get("hardware") or {}
         fields["co2_eq_emissions"] = {
-            "emissions": float(f"{1000 * carbon_kg:.4g}"), "source": "recorded energy of each step x stated factors, see Environmental impact",
+            "emissions": float(f"{1000 * carbon_kg:.4g}"),
+            "source": "recorded energy of each step x stated factors, see Environmental impact",
             "training_type": "pre-training" if recipe.get("pretrain") else "fine-tuning",
             "geographical_location": grid.get("region"), "hardware_used": machine.get("name"),
         }
@@ -43,8 +44,8 @@ def _result(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "task": {"type": "question-answering", "name": "Multiple choice"},
         "dataset": {"name": row["benchmark"], "type": row["benchmark"], "split": "test"},
-        "metrics": [{"type": "accuracy", "name": f"accuracy, {row.get('mode') or 'multiple choice'}, n = {row['n']}", "value": round(row["accuracy"], 6),
-                     "verified": False}],
+        "metrics": [{"type": "accuracy", "name": f"accuracy, {row.get('mode') or 'multiple choice'}, n = {row['n']}",
+                     "value": round(row["accuracy"], 6), "verified": False}],
     }
 
 

@@ -24,11 +24,12 @@ def compute(card: Card) -> Iterator[Finding]:
     for claim_hours, how, quote in hours:
         share = flops / (claim_hours * 3600 * tera * 1e12)
         least = flops / (tera * 1e12) / 3600
-        sums = (f"6 x {weights:.4g} parameters ({whence}) x {tokens.value:.4g} tokens = {flops:.3g} FLOP; {claim_hours:,.1f} device hours ({how}) "
-                f"x {tera:g} TFLOP/s ({device}) = {claim_hours * 3600 * tera * 1e12:.3g} FLOP: utilisation {share:.0%}")
+        sums = (f"6 x {weights:.4g} parameters ({whence}) x {tokens.value:.4g} tokens = {flops:.3g} FLOP; {claim_hours:,.1f} device hours "
+                f"({how}) x {tera:g} TFLOP/s ({device}) = {claim_hours * 3600 * tera * 1e12:.3g} FLOP: utilisation {share:.0%}")
         if share > UTILISATION:
             word = "more than the devices can do" if share > 1 else "more than any published run has kept up"
-            yield Finding("compute", "error", f"The stated work would take {share:.0%} of the devices' peak for the stated {claim_hours:,.1f} device hours: {word}.",
+            yield Finding("compute", "error",
+                          f"The stated work would take {share:.0%} of the devices' peak for {claim_hours:,.1f} device hours: {word}.",
                           f"{sums}; at 100 % it would take {least:,.0f} device hours", _other_devices(card, flops, tera), quote)
         elif share < 0.02:
             yield Finding("compute", "note", f"The stated work uses only {share:.2%} of the devices' peak.", sums,
@@ -37,13 +38,15 @@ def compute(card: Card) -> Iterator[Finding]:
 
 def device_hours_agree(card: Card) -> Iterator[Finding]:
     """Device hours are devices times hours."""
-    stated, devices, hours = card.of("gpu_hours"), card.values("gpus"), card.values("hours")
+    stated, devices, hours = card.of("gpu_hours"), card.values("gpus"), _wall_hours(card)
     for claim in stated[:1]:
-        pairs = [(g, h) for g, h in product(devices, hours) if g > 1 and h != claim.value]
-        if pairs and not any(_agree(g * h, claim.value) for g, h in pairs) and len(set(hours)) == 1:
+        pairs = list(product(devices, hours))
+        if pairs and len(hours) == 1 and not any(_agree(g * h, claim.value) for g, h in pairs):
             g, h = pairs[0]
-            yield Finding("device-hours", "error", f"{claim.value:,.1f} device hours are stated, and devices times hours is {g * h:,.1f}.",
-                          f"{g:g} devices x {h:g} h = {g * h:,.1f}", "State devices and wall time whose product is the device hours.", claim.quote)
+            yield Finding("device-hours", "error",
+                          f"{claim.value:,.1f} device hours are stated, and devices times hours is {g * h:,.1f}.",
+                          f"{g:g} devices x {h:g} h = {g * h:,.1f}", "State devices and wall time whose product is the device hours.",
+                          claim.quote)
 
 
 def layout(card: Card) -> Iterator[Finding]:
@@ -73,24 +76,30 @@ def batch(card: Card) -> Iterator[Finding]:
             continue
         once = micro * parts["data"]
         if whole % once:
-            yield Finding("batch", "error", f"A global batch of {whole:g} cannot be made of micro-batches of {micro:g} on {parts['data']:g} data-parallel ranks.",
+            yield Finding("batch", "error",
+                          f"A global batch of {whole:g} cannot be made of micro-batches of {micro:g} on {parts['data']:g} data ranks.",
                           f"{whole:g} / ({micro:g} x {parts['data']:g}) = {whole / once:.3g}, not a whole number of accumulation steps",
                           "Correct one of the three.", _quote(card, "global_batch", None))
         elif stated is not None and whole != once * stated:
-            yield Finding("batch", "error", f"Micro-batch, ranks and accumulation make a batch of {once * stated:g}, and {whole:g} is stated.",
-                          f"{micro:g} x {parts['data']:g} x {stated:g} = {once * stated:g}", "Correct one of the four.", _quote(card, "global_batch", None))
+            yield Finding("batch", "error",
+                          f"Micro-batch, ranks and accumulation make a batch of {once * stated:g}, and {whole:g} is stated.",
+                          f"{micro:g} x {parts['data']:g} x {stated:g} = {once * stated:g}",
+                          "Correct one of the four.", _quote(card, "global_batch", None))
     tokens, length = training_tokens(card), card.one("length")
     if whole is None or length is None or tokens is None:
         return
     step = whole * length
     for claim in card.of("steps"):
         if not 0.95 <= claim.value * step / tokens.value <= 1.05:
-            yield Finding("batch", "error", f"{claim.value:,.0f} steps see {claim.value * step:.4g} tokens, and {tokens.value:.4g} are stated.",
-                          f"{claim.value:,.0f} x {whole:g} x {length:g} = {claim.value * step:.4g}", "Correct steps, batch, length or tokens.", claim.quote)
+            yield Finding("batch", "error",
+                          f"{claim.value:,.0f} steps see {claim.value * step:.4g} tokens, and {tokens.value:.4g} are stated.",
+                          f"{claim.value:,.0f} x {whole:g} x {length:g} = {claim.value * step:.4g}",
+                          "Correct steps, batch, length or tokens.", claim.quote)
     warmup = card.one("warmup")
     if warmup is not None and warmup * step > 0.05 * tokens.value:
         yield Finding("schedule", "note", f"The warm-up takes {warmup * step / tokens.value:.1%} of the tokens.",
-                      f"{warmup:g} x {whole:g} x {length:g} = {warmup * step:.4g} of {tokens.value:.4g} tokens; the run has {tokens.value / step:,.0f} steps",
+                      f"{warmup:g} x {whole:g} x {length:g} = {warmup * step:.4g} of {tokens.value:.4g} tokens; "
+                      f"the run has {tokens.value / step:,.0f} steps",
                       "Check that the run was as long as the schedule was meant for.", _quote(card, "warmup", None))
 
 
@@ -100,7 +109,8 @@ def schedule(card: Card) -> Iterator[Finding]:
     if first and last is not None and last < 0.05 * first:
         yield Finding("schedule", "note", f"The least learning rate, {last:g}, is {last / first:.2%} of the highest; a tenth is usual.",
                       f"{last:g} / {first:g} = {last / first:.4f}",
-                      "Say whether the schedule was run to its end; if it was cut short, state the rate at which it stopped.", _quote(card, "last_rate", None))
+                      "Say whether the schedule was run to its end; if it was cut short, state the rate at which it stopped.",
+                      _quote(card, "last_rate", None))
 
 
 def carbon_factors(card: Card) -> Iterator[Finding]:
@@ -129,7 +139,8 @@ def carbon(card: Card) -> Iterator[Finding]:
     energies = [(kwh, f"{kwh:g} kWh") for kwh in card.values("kwh")]
     watts, hours = card.one("watts"), _device_hours(card)
     if watts is not None:
-        energies += [(value * watts / 1000, f"{watts:g} W x {value:,.1f} h / 1000 = {value * watts / 1000:,.1f} kWh") for value, _, _ in hours]
+        energies += [(value * watts / 1000, f"{watts:g} W x {value:,.1f} h / 1000 = {value * watts / 1000:,.1f} kWh")
+                     for value, _, _ in hours]
     if not energies:
         return
     sums = [(energy * overhead * pue * intensity, pue, told) for energy, told in energies for pue in factors]
@@ -145,28 +156,32 @@ def carbon(card: Card) -> Iterator[Finding]:
             if not _rounds_to(kg, claim):
                 yield Finding("carbon", "error", f"With the stated PUE of {pue:g} the emissions are {_kg(kg)}, not {_kg(claim.value)}.",
                               f"{told}{extra} x PUE {pue:g} x {intensity:g} kg/kWh = {_kg(kg)}; "
-                              + "; ".join(f"PUE {p:g} gives {_kg(k)}" for k, p, _ in sums if p != pue), "Use the PUE that is stated.", claim.quote)
+                              + "; ".join(f"PUE {p:g} gives {_kg(k)}" for k, p, _ in sums if p != pue),
+                              "Use the PUE that is stated.", claim.quote)
     yield from _carbon_of_layout(card, claim, watts, intensity, overhead, factors)
 
 
-def _carbon_of_layout(card: Card, claim: Claim, watts: float | None, intensity: float, overhead: float, factors: list[float]) -> Iterator[Finding]:
+def _carbon_of_layout(card: Card, claim: Claim, watts: float | None, intensity: float, overhead: float,
+                      factors: list[float]) -> Iterator[Finding]:
     """What the same factors give for the devices of the table's layout, where those differ from the devices reckoned with."""
-    hours, devices = _wall_hours(card), card.values("gpus")
+    hours, devices = next(iter(_wall_hours(card)), None), card.values("gpus")
     parts = _layout(card, "table") or _layout(card, "prose")
     if watts is None or hours is None or parts is None or not devices or any(_agree(_size(parts), count) for count in devices):
         return
     size = _size(parts)
     kwh = size * hours * watts / 1000
     told = ", ".join(f"{_kg(kwh * overhead * pue * intensity)} at PUE {pue:g}" for pue in factors)
-    yield Finding("carbon", "warning", f"If the layout of {size:g} devices is right, the emissions are {told}, not {_kg(claim.value)}.",
-                  f"{size:g} devices x {hours:g} h x {watts:g} W / 1000 = {kwh:,.1f} kWh", "Reckon energy on the devices that ran.", claim.quote)
+    yield Finding("carbon", "warning",
+                  f"If the layout of {size:g} devices is right, the emissions are {told}, not {_kg(claim.value)}.",
+                  f"{size:g} devices x {hours:g} h x {watts:g} W / 1000 = {kwh:,.1f} kWh", "Reckon energy on the devices that ran.",
+                  claim.quote)
 
 
 def training_tokens(card: Card) -> Claim | None:
     """The tokens trained on: a labelled table cell, else the largest number of tokens in a sentence about this model's training."""
     claims = card.of("tokens", "table") or [
         claim for claim in card.of("tokens", "prose")
-        if re.search(r"train|corpus|adapt|combin|total", claim.quote, re.I)
+        if re.search(r"train|continu|corpus|adapt|combin|total", claim.quote, re.I)
         and not re.search(r"context length|per step|per second|a second|tokens/s|batch of|base model was|originally", claim.quote, re.I)]
     return max(claims, key=lambda claim: claim.value, default=None)
 
@@ -174,7 +189,8 @@ def training_tokens(card: Card) -> Claim | None:
 def _parameters(card: Card) -> tuple[float | None, str]:
     """Weights, as exactly as the card allows: the count of the base that it names where that rounds to the size it states."""
     stated = max(card.values("parameters", "table") or card.values("parameters"), default=None)
-    named = re.search(r"base_model:\s*[\"'\[-]*\s*([\w./-]+)", card.text) or re.search(r"from(?: model:)?\s*\[?(?:base\s+)?([\w./-]*\d+\s?B\b)", card.prose, re.I)
+    named = (re.search(r"base_model:\s*[\"'\[-]*\s*([\w./-]+)", card.text)
+             or re.search(r"from(?: model:)?\s*\[?(?:base\s+)?([\w./-]*\d+\s?B\b)", card.prose, re.I))
     exact = base_parameters(named.group(1)) if named else None
     if exact is not None and (stated is None or abs(exact / stated - 1) < 0.1):
         return float(exact), f"{bare(named.group(1).rpartition('/')[2]) if named else ''}, published"
@@ -192,20 +208,23 @@ def _device_hours(card: Card) -> list[tuple[float, str, str]]:
     stated = [(claim.value, "as stated", claim.quote) for claim in card.of("gpu_hours")]
     if stated:
         return stated[:1]
-    devices, hours = card.one("gpus"), _wall_hours(card)
-    if devices is None or hours is None:
+    devices, wall = card.one("gpus"), _wall_hours(card)
+    if devices is None or not wall:
         return []
+    hours = wall[0]
     return [(devices * hours, f"{devices:g} devices x {hours:g} h", _quote(card, "hours", None))]
 
 
-def _wall_hours(card: Card) -> float | None:
-    """Hours of the clock: those stated that are not the device hours."""
-    return next((value for value in card.values("hours") if value not in card.values("gpu_hours")), None)
+def _wall_hours(card: Card) -> list[float]:
+    """Hours of the clock: those stated that are not device hours, as such or as devices times other hours."""
+    hours, total = card.values("hours"), card.values("gpu_hours")
+    products = [*total, *(g * h for g in card.values("gpus") if g > 1 for h in hours)]
+    return [value for value in hours if not any(_agree(value, other) for other in products)]
 
 
 def _other_devices(card: Card, flops: float, tera: float) -> str:
     """What would make work and time agree: the devices of a stated layout, where their share of the peak is possible."""
-    hours = _wall_hours(card)
+    hours = next(iter(_wall_hours(card)), None)
     for place in ("table", "prose"):
         parts = _layout(card, place)
         if parts is None or hours is None:
@@ -213,8 +232,8 @@ def _other_devices(card: Card, flops: float, tera: float) -> str:
         size = _size(parts)
         share = flops / (size * hours * 3600 * tera * 1e12)
         if 0.02 < share <= UTILISATION:
-            return (f"The {place}'s layout of {size:g} devices for {hours:g} h makes {size * hours:,.1f} device hours and a utilisation of {share:.1%}: "
-                    "state those, if they are what ran.")
+            return (f"The {place}'s layout of {size:g} devices for {hours:g} h makes {size * hours:,.1f} device hours "
+                    f"and a utilisation of {share:.1%}: state those, if they are what ran.")
     return "State the devices, hours, tokens and parameters of the one run."
 
 

@@ -81,8 +81,9 @@ def pooling(card: Card) -> Iterator[Finding]:
         label, row = next(iter(table.means.items()))
         told = [(model, printed.printed, pooled) for model, printed in row.items() if (pooled := _pooled(table, model)) is not None]
         yield Finding("pooling", "note", f"{label} gives groups of {', '.join(map(str, sizes))} questions the same weight.",
-                      "share of all questions: " + ", ".join(f"{model} {pooled:.1f} (printed {printed})" for model, printed, pooled in told),
-                      "Print the share of all questions beside the mean of groups.", f"{label}: {', '.join(printed for _, printed, _ in told)}")
+                      "share of all questions: " + ", ".join(f"{model} {share:.1f} (printed {mean})" for model, mean, share in told),
+                      "Print the share of all questions beside the mean of groups.",
+                      f"{label}: {', '.join(mean for _, mean, _ in told)}")
 
 
 def whole_questions(card: Card) -> Iterator[Finding]:
@@ -94,7 +95,8 @@ def whole_questions(card: Card) -> Iterator[Finding]:
                 assert known is not None
                 near = _impossible(score, known.n)
                 if near is not None:
-                    yield Finding("whole-questions", "error", f"{label} of {model}, {score.printed} %, is no share of {known.n} questions.", near,
+                    yield Finding("whole-questions", "error",
+                                  f"{label} of {model}, {score.printed} %, is no share of {known.n} questions.", near,
                                   "Look the count up again; or say how many runs the number averages.", f"{label}: {model} {score.printed}")
     yield from _own_counts(card)
 
@@ -110,7 +112,9 @@ def _own_counts(card: Card) -> Iterator[Finding]:
         for row in table.rows:
             n = number(row[sizes[0]]) if len(row) > max(sizes[0], *shares) else None
             for place in shares if n is not None and n >= 1 else ():
-                score = _score(row[place], fraction=number(row[place]) is not None and (number(row[place]) or 0) <= 1 and "." in row[place] and "%" not in header[place])
+                value = number(row[place])
+                fraction = value is not None and value <= 1 and "." in row[place] and "%" not in header[place] + row[place]
+                score = _score(row[place], fraction)
                 near = _impossible(score, int(n or 0)) if score is not None else None
                 if score is not None and near is not None:
                     yield Finding("whole-questions", "error", f"{row[0]}: {score.printed} is no share of {n:g} questions.", near,
@@ -127,11 +131,13 @@ def below_chance(card: Card) -> Iterator[Finding]:
                 assert known is not None
                 high = 100 * wilson(score.value / 100 * known.n, known.n)[1]
                 if high < 100 * known.chance:
-                    low.append((label, model, f"{model} on {label}: {score.printed} of {known.n}, interval up to {high:.1f}, guessing {100 * known.chance:.1f}"))
+                    sums = f"{score.printed} % of {known.n}, interval up to {high:.1f}, guessing {100 * known.chance:.1f}"
+                    low.append((f"{model} on {label}", sums))
         if low:
-            yield Finding("below-chance", "warning", f"{len(low)} scores lie below what guessing gives: {', '.join(f'{m} on {b}' for b, m, _ in low)}.",
-                          "; ".join(told for _, _, told in low),
-                          "Print how many answers could not be read, and do not count a model that fails at the format as a baseline.", low[0][2])
+            yield Finding("below-chance", "warning", f"Below what guessing gives: {', '.join(which for which, _ in low)}.",
+                          "; ".join(f"{which}: {sums}" for which, sums in low),
+                          "Print how many answers could not be read, and do not count a model that fails at the format as a baseline.",
+                          low[0][0])
 
 
 def double_counting(card: Card) -> Iterator[Finding]:
@@ -150,8 +156,10 @@ def double_counting(card: Card) -> Iterator[Finding]:
                 scores = [table.rows[label][model].value for label in kept if model in table.rows[label]]
                 if scores:
                     told.append(f"{model} {sum(scores) / len(scores):.1f}")
-            yield Finding("double-counting", "warning", f"The average counts the questions of {labels[0]} {len(labels)} times ({', '.join(labels)}).",
-                          f"without {', '.join(labels[1:])}: {', '.join(told)}", "Average over distinct sets of questions.", ", ".join(labels))
+            yield Finding("double-counting", "warning",
+                          f"The average counts the questions of {labels[0]} {len(labels)} times ({', '.join(labels)}).",
+                          f"without {', '.join(labels[1:])}: {', '.join(told)}", "Average over distinct sets of questions.",
+                          ", ".join(labels))
 
 
 def claims_of_better(card: Card) -> Iterator[Finding]:
@@ -189,8 +197,10 @@ def _held_to(own: str, other: str, quote: str, lines: list[Comparison]) -> Itera
         if highest >= LEVEL and lines[place][0] not in lower:
             unshown.append(lines[place][0])
     if lower or unshown:
-        sums = "; ".join(f"{label} {mine.printed} - {theirs.printed} = {mine.value - theirs.value:+.1f} (n {n}, p {p:.2g})" for label, mine, theirs, n, p in lines)
-        words = [f"it is lower on {', '.join(lower)}" if lower else "", f"a difference is not shown on {', '.join(unshown)}" if unshown else ""]
+        sums = "; ".join(f"{label} {mine.printed} - {theirs.printed} = {mine.value - theirs.value:+.1f} (n {n}, p {p:.2g})"
+                         for label, mine, theirs, n, p in lines)
+        words = [f"it is lower on {', '.join(lower)}" if lower else "",
+                 f"a difference is not shown on {', '.join(unshown)}" if unshown else ""]
         yield Finding("better-than", "warning", f"{own} is said to be better than {other}: {'; '.join(word for word in words if word)}.",
                       f"{sums}; unpaired two-sided tests, corrected by Holm over {len(lines)}",
                       "Say on which benchmarks it is better, with paired differences and their intervals.", quote)
@@ -202,7 +212,8 @@ def own_numbers(card: Card) -> Iterator[Finding]:
     told = re.compile(r"\b(?:I?Q\d_\w+|F16|BF16|[48][- ]bit)\b")
     shown = any(told.search(cell) for table in card.tables for row in (table.header, *table.rows) for cell in row)
     if said and results(card) and not shown:
-        yield Finding("own-numbers", "warning", "The card is of a quantised file, and its result tables name no quantisation: they are the original's.",
+        yield Finding("own-numbers", "warning",
+                      "The card is of a quantised file, and its result tables name no quantisation: they are the original's.",
                       "no cell of any table names a file type such as Q4_K_M", "Measure each file and print its own scores and its loss.",
                       re.sub(r"\s+", " ", said.group()).strip())
 
@@ -262,7 +273,8 @@ def _pooled(table: Results, model: str) -> float | None:
 
 
 def _parts_of_one(table: Results) -> bool:
-    return bool(table.known) and len({known.questions.partition("-")[0] for known in table.known.values()}) == 1 and len(table.known) == len(table.rows)
+    wholes = {known.questions.partition("-")[0] for known in table.known.values()}
+    return len(wholes) == 1 and len(table.known) == len(table.rows)
 
 
 def _two_shares(a: float, b: float, n: int) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 from .results import table
 from .trail import Trail, part
 
-SETTINGS = ("epochs", "tokens", "length", "batch", "micro_batch", "rate", "schedule", "warmup", "decay_to", "betas", "epsilon", "weight_decay",
-            "clip", "precision", "replay", "benchmarks")
+SETTINGS = ("epochs", "tokens", "length", "batch", "micro_batch", "rate", "schedule", "warmup", "decay_to", "betas", "epsilon",
+            "weight_decay", "clip", "precision", "replay", "benchmarks")
 
 
 def base_name(recipe: Mapping[str, Any]) -> str:
@@ -33,7 +33,7 @@ def training_data(trail: Trail) -> list[str]:
     rows = []
     for source in sources:
         mark, name = trail.new_mark(), source["name"]
-        cells = [trail.cite(f"{name}: {field}", counts[name][field], "plain", mark) if field in counts[name] else "–" for field in fields]
+        cells = [trail.cite(f"{name}: {field}", counts[name][field], "plain", mark) if field in counts[name] else "-" for field in fields]
         rows.append([name, source["format"], source["domain"], source.get("licence") or "as each document states", *cells, f"[^{mark}]"])
     header = ["Source", "Form", "Domain", "Licence", *(field.replace("_", " ") for field in fields), "Key"]
     lines = table(header, rows)
@@ -85,9 +85,10 @@ def training_procedure(trail: Trail) -> list[str]:
         return ["Nothing was trained.", ""]
     shown = [name for name in SETTINGS if any(trail.recipe[stage].get(name) is not None for stage in stages)]
     rows = [[name.replace("_", " "), *(trail.cite(f"{stage}: {name}", f"recipe:{stage}/{name}") for stage in stages)] for name in shown]
-    titles = {"pretrain": "Continued pretraining" if not (trail.recipe.get("base") or {}).get("new") else "Pretraining", "finetune": "Finetuning"}
+    fresh = (trail.recipe.get("base") or {}).get("new")
+    titles = {"pretrain": "Pretraining" if fresh else "Continued pretraining", "finetune": "Finetuning"}
     lines = table(["Setting", *(titles[stage] for stage in stages)], rows)
-    lines += ["Warm-up is a share of the steps, the last rate a share of the highest (decay to); the batch counts sequences of `length` tokens. "
+    lines += ["Warm-up is a share of the steps and `decay to` of the highest rate; the batch counts sequences of `length` tokens. "
               "Optimiser: AdamW.", ""]
     for stage in stages:
         found = list(_scalars(trail, stage))
@@ -119,7 +120,8 @@ def environment(trail: Trail) -> tuple[list[str], float | None]:
     carbon = kwh * overhead * pue * grams / 1000
     rule = "product(energy, recipe:hardware/overhead, recipe:grid/pue, recipe:grid/g_per_kwh)"
     rows += [
-        ["Grid intensity", f"{trail.cite('grid intensity, g/kWh', 'recipe:grid/g_per_kwh')} gCO2e/kWh ({grid.get('region')}; {grid.get('source')})"],
+        ["Grid intensity", f"{trail.cite('grid intensity, g/kWh', 'recipe:grid/g_per_kwh')} gCO2e/kWh"],
+        ["Source of the grid intensity", f"{grid.get('region')}: {grid.get('source')}"],
         ["Carbon: energy x overhead x effectiveness x intensity", f"{trail.cite('carbon, kg', rule, 'plain', 0, carbon)} kgCO2e"],
     ]
     note = "Making the hardware, and runs that are not in this ledger, are not counted."

@@ -33,12 +33,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             x, accuracy, low, high = (list(column) for column in zip(*points, strict=True))
             below = [max(0.0, 100 * (a - b)) for a, b in zip(accuracy, low, strict=True)]
             above = [max(0.0, 100 * (b - a)) for a, b in zip(accuracy, high, strict=True)]
-            axes.errorbar(x, [100 * a for a in accuracy], yerr=[below, above], fmt="o", capsize=4, color=COLOURS[colour % len(COLOURS)], label=model)
+            axes.errorbar(x, [100 * a for a in accuracy], yerr=[below, above], fmt="o", capsize=4, label=model,
+                          color=COLOURS[colour % len(COLOURS)])
     labelled = False
     for place, benchmark in enumerate(benchmarks):
         chance = next((row["chance"] for row in rows if row["benchmark"] == benchmark and row.get("chance") is not None), None)
         if chance is not None:
-            label = None if labelled else "chance"
+            label = "" if labelled else "chance"
             axes.hlines(100 * chance, place - 0.45, place + 0.45, colors="#444444", linestyles="dashed", linewidth=1, label=label)
             labelled = True
     sizes = {benchmark: next(row["n"] for row in rows if row["benchmark"] == benchmark) for benchmark in benchmarks}

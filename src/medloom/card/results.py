@@ -18,7 +18,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def comparisons(trail: Trail) -> list[tuple[str, dict[str, Any]]]:
     """Every comparison of the summary with the key it is found at, in the step that made it where that step is recorded."""
     made = trail.find("compare:figures/rows") or []
-    places = {(row.get("benchmark"), row.get("model"), row.get("base")): f"compare:figures/rows/{number}" for number, row in enumerate(made)}
+    places = {(row.get("benchmark"), row.get("model"), row.get("base")): f"compare:figures/rows/{number}"
+              for number, row in enumerate(made)}
     found = []
     for number, row in enumerate(trail.summary.get("comparisons") or ()):
         place = places.get((row["benchmark"], row["model"], row["base"]), f"summary:comparisons/{number}")
@@ -47,7 +48,8 @@ def evaluation(trail: Trail) -> list[str]:
             rows.append(_base_row(trail, place, row))
         rows.append(_model_row(trail, place, row))
         low, high = interval(row)
-        said.append(f"- **{row['model']} on {row['benchmark']}**: {against_chance(row['accuracy'], low, high, row.get('chance'))}; {against_base(row)}.")
+        guessing = against_chance(row["accuracy"], low, high, row.get("chance"))
+        said.append(f"- **{row['model']} on {row['benchmark']}**: {guessing}; {against_base(row)}.")
     modes = sorted({f"{row['benchmark']} {row['mode']}" for _, row in found if row.get("mode")})
     note = ("Intervals are Wilson's at 95 %. Differences are paired, on the same questions; p is of the paired test, and Holm's method "
             "corrects it for all comparisons of the run. "
@@ -66,7 +68,7 @@ def _model_row(trail: Trail, place: str, row: dict[str, Any]) -> list[str]:
         spread = f"{cite('wilson_low')} to {cite('wilson_high')}"
     else:
         spread = _spread(trail, name, mark, f"{place}/accuracy", f"{place}/n", row["accuracy"], row["n"])
-    difference = f"{cite('low', 'points')} to {cite('high', 'points')}" if row.get("low") is not None else "–"
+    difference = f"{cite('low', 'points')} to {cite('high', 'points')}" if row.get("low") is not None else "-"
     return [row["benchmark"], row["model"], cite("n", "plain"), cite("chance"), cite("majority"), cite("accuracy"), spread,
             cite("unparsed", "plain" if isinstance(row.get("unparsed"), int) else "percent"), cite("difference", "points"), difference,
             cite("p_value", "p"), cite("holm_p", "p"), f"[^{mark}]"]
@@ -80,7 +82,7 @@ def _base_row(trail: Trail, place: str, row: dict[str, Any]) -> list[str]:
 
     spread = _spread(trail, name, mark, f"{place}/base_accuracy", f"{place}/n", row["base_accuracy"], row["n"])
     return [row["benchmark"], row["base"], cite("n", "plain"), cite("chance"), cite("majority"), cite("base_accuracy"), spread,
-            "–", "–", "–", "–", "–", f"[^{mark}]"]
+            "-", "-", "-", "-", "-", f"[^{mark}]"]
 
 
 def _spread(trail: Trail, name: str, mark: int, share_key: str, n_key: str, share: float, n: int) -> str:
@@ -109,7 +111,8 @@ def forgetting(trail: Trail) -> list[str]:
                 key = f"summary:forgetting/{number}/{way}"
             cells.append(trail.cite(f"{model}, {domain}: bits per byte", key, "fixed", mark))
         before, after = f"summary:forgetting/{number}/before", f"summary:forgetting/{number}/after"
-        change = trail.cite(f"{domain}: change of bits per byte", f"difference({after}, {before})", "fixed", mark, line["after"] - line["before"])
+        change = trail.cite(f"{domain}: change of bits per byte", f"difference({after}, {before})", "fixed", mark,
+                            line["after"] - line["before"])
         rows.append([domain, *cells, change, f"[^{mark}]"])
     said = []
     for line in lines:
@@ -142,7 +145,8 @@ def quantisation(trail: Trail) -> list[str]:
             each.append(_quantised_row(trail, f"{here}/benchmarks/{place}", kind, own))
     note = ("Each row is measured on that file itself. KL divergence (nats a token) and agreement of the likeliest token are against the "
             "model before quantisation; p is the smallest, after Holm, of the paired tests against it.")
-    lines = [*table(["File type", "Size, MB", "KL divergence", "Same likeliest token %", "Correct, all benchmarks %", "p (Holm)", "Key"], rows), note, ""]
+    header = ["File type", "Size, MB", "KL divergence", "Same likeliest token %", "Correct, all benchmarks %", "p (Holm)", "Key"]
+    lines = [*table(header, rows), note, ""]
     if each:
         lines += table(["File type", "Benchmark", "n", "Correct %", "Difference to the model, points", "p", "Key"], each)
     return lines

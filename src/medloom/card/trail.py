@@ -59,11 +59,11 @@ class Trail:
     def cite(self, name: str, key: str, style: str = "plain", mark: int = 0, value: Any = None) -> str:
         """The number at `key`, printed in `style`; with `value`, a number worked out by the rule that `key` states.
 
-        Belongs to the footnote `mark`; 0 makes a new one and prints it beside the number. Prints an en dash, uncited, for None.
+        Belongs to the footnote `mark`; 0 makes a new one and prints it beside the number. Prints a dash, uncited, for None.
         """
         found = self.find(key) if value is None else value
         if found is None:
-            return "–"
+            return "-"
         printed = show(found, style)
         own = mark or self.new_mark()
         self.figures.append(Figure(name, printed, found, key, own))
@@ -72,8 +72,10 @@ class Trail:
 
 def show(value: Any, style: str = "plain") -> str:
     """A value in one of the card's styles: plain, percent (of a fraction), points (signed percentage points), p, megabytes, significant."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+        return str(value)
     if style == "percent":
         return f"{100 * value:.1f}"
     if style == "points":

@@ -64,8 +64,8 @@ def _compose(lineage: Mapping[str, Any]) -> tuple[str, Trail]:
     name = card.get("model_name") or recipe.get("name") or "model"
     body: list[str] = [f"# {name}", "", "## Advisory notice", "", f"> **{lineage.get('notice') or NOTICE}**", ""]
     if recipe.get("world"):
-        body += ["> **The medicine in this model is invented.** Its drugs, diseases and trials do not exist; it was made to show that and how "
-                 "a model learns, and knows nothing that could be advice.", ""]
+        body += ["> **The medicine in this model is invented.** Its drugs, diseases and trials do not exist; it was made to show that "
+                 "and how a model learns, and knows nothing that could be advice.", ""]
     body += ["## Model details", "", *_details(trail, name)]
     body += ["## Uses", "", *_uses(card)]
     body += ["## Training data", "", *training_data(trail)]
@@ -103,8 +103,9 @@ def _details(trail: Trail, name: str) -> list[str]:
 
 
 def _uses(card: Mapping[str, Any]) -> list[str]:
-    intended = card.get("intended_use") or ("Research on how language models learn medicine: reproducing the evaluation below, studying errors, "
-                                            "forgetting, calibration and quantisation, and as a start for further training.")
+    intended = card.get("intended_use") or (
+        "Research on how language models learn medicine: reproducing the evaluation below, studying errors, forgetting, calibration and "
+        "quantisation, and as a start for further training.")
     return ["### Intended", "", intended, "", "### Out of scope", "",
             "- Diagnosis, triage, treatment, dosing, or any decision about a patient, with or without a clinician in between.",
             "- Answering the health questions of the public.",
@@ -113,10 +114,12 @@ def _uses(card: Mapping[str, Any]) -> list[str]:
 
 
 def _limits(trail: Trail, rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["- Multiple-choice questions measure little of what care needs: a right letter is no safe answer, and no clinician reviewed this model.",
-             "- Bias against groups of patients, harmful advice and made-up facts were not measured here beyond what the tables above show.",
+    lines = ["- Multiple-choice questions measure little of what care needs: a right letter is no safe answer.",
+             "- No clinician reviewed this model's answers in this run.",
+             "- Bias against groups of patients, harmful advice and made-up facts were not measured beyond what the tables above show.",
              "- The model knows nothing after its sources were collected and cannot say where a statement comes from."]
-    guessing = [f"{row['model']} on {row['benchmark']}" for row in rows if row.get("chance") is not None and interval(row)[0] <= row["chance"]]
+    guessing = [f"{row['model']} on {row['benchmark']}" for row in rows
+                if row.get("chance") is not None and interval(row)[0] <= row["chance"]]
     if guessing:
         lines.append(f"- Not shown to do better than guessing: {', '.join(guessing)}.")
     rising = [line["domain"] for line in trail.summary.get("forgetting") or () if line["after"] > line["before"]]
@@ -129,7 +132,7 @@ def _provenance(trail: Trail) -> list[str]:
     lines = ["Every figure above was looked up in the run's ledger. A key is `step:path`, the path leading through the step's record.", ""]
     lines += table(["Footnote", "Figure", "As printed", "Ledger key"],
                    [[f"[^{figure.mark}]", figure.name, figure.printed, f"`{figure.key}`"] for figure in trail.figures])
-    steps = [[name, f"`{str(step.get('digest') or '')[:12]}`", f"`{str(step.get('code') or '')[:12]}`"] for name, step in trail.steps.items()]
+    steps = [[name, *(f"`{str(step.get(field) or '')[:12]}`" for field in ("digest", "code"))] for name, step in trail.steps.items()]
     return [*lines, "### Steps", "", *table(["Step", "Digest", "Code"], steps)] if steps else lines
 
 
