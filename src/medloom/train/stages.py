@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,6 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
     save_model(trained.model, out, like=model)
     write_metrics(trained.metrics, out)
     draw_loss(trained.metrics, out, name[0].upper() + name[1:])
-    shutil.rmtree(state, ignore_errors=True)
     return trained.figures
 
 
