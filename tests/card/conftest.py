@@ -38,8 +38,13 @@ def lineage() -> dict[str, Any]:
     return {
         "recipe": recipe.model_dump(mode="json"),
         "steps": [
-            step("corpus", {"documents": 90, "sources": {"guidelines": {"in": 60, "out": 50, "dropped": {"duplicate": 10}},
-                                                         "replay": {"in": 40, "out": 40, "dropped": {}}}}),
+            step("read-guidelines", {"files": 3, "documents": 61, "dropped": {"empty": 1}, "wall_seconds": 1.0}),
+            step("corpus", {"records": 100, "dropped": {"duplicate": 10}, "near_duplicate_share": 0.1, "sources": [
+                {"name": "guidelines", "records": 60, "dropped": {"duplicate": 10}, "train": {"documents": 48}, "valid": {"documents": 2}},
+                {"name": "replay", "records": 40, "dropped": {}, "train": {"documents": 38}, "valid": {"documents": 2}}],
+                "benchmarks": {"invented": {"questions": 60, "documents_dropped": 0}}}),
+            step("tokens", {"tokens_in_stock": 9000, "mixture": {"tokens": 10_000, "sources": [
+                {"name": "guidelines", "share": 0.8, "tokens": 8000}, {"name": "replay", "share": 0.2, "tokens": 2000}]}}),
             step("pretrain", {"steps": 49, "loss": 2.5, "tokens_per_second": 900.0}, kwh=0.004),
             step("compare", {"comparisons": 3, "rows": rows}),
             step("heldout-base", {"medical": {"bits_per_byte": 2.0}, "general": {"bits_per_byte": 1.5}}),

@@ -1,13 +1,14 @@
-"""The card's sections on how the model was made: data, training, energy and carbon."""
+"""The card's sections on how the model was made: training, energy and carbon."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from .data import numbers
 from .results import table
-from .trail import Trail, part
+from .trail import Trail
 
 SETTINGS = ("epochs", "tokens", "length", "batch", "micro_batch", "rate", "schedule", "warmup", "decay_to", "betas", "epsilon",
             "weight_decay", "clip", "precision", "replay", "benchmarks")
@@ -19,63 +20,6 @@ def base_name(recipe: Mapping[str, Any]) -> str:
     if base.get("name"):
         return str(base["name"])
     return PurePath(base["path"]).name if base.get("path") else "a network drawn at random"
-
-
-def training_data(trail: Trail) -> list[str]:
-    """A row for each source: what its licence is, what went in and what came out."""
-    sources = (trail.recipe.get("corpus") or {}).get("sources") or []
-    if not sources:
-        return ["No corpus: nothing was pretrained.", ""]
-    counts = {source["name"]: _counts(trail, source["name"]) for source in sources}
-    fields: list[str] = []
-    for found in counts.values():
-        fields += [field for field in found if field not in fields]
-    rows = []
-    for source in sources:
-        mark, name = trail.new_mark(), source["name"]
-        cells = [trail.cite(f"{name}: {field}", counts[name][field], "plain", mark) if field in counts[name] else "-" for field in fields]
-        rows.append([name, source["format"], source["domain"], source.get("licence") or "as each document states", *cells, f"[^{mark}]"])
-    header = ["Source", "Form", "Domain", "Licence", *(field.replace("_", " ") for field in fields), "Key"]
-    lines = table(header, rows)
-    totals = list(_scalars(trail, "corpus")) + list(_scalars(trail, "tokens"))
-    if totals:
-        lines += table(["Whole corpus", "Figure"], [[name, trail.cite(f"corpus: {name}", key)] for name, key in totals])
-    return lines
-
-
-def _counts(trail: Trail, source: str) -> dict[str, str]:
-    """Keys of the numbers that the corpus or, failing that, the reading of a source recorded about it."""
-    corpus = (trail.steps.get("corpus") or {}).get("figures") or {}
-    for holder in ("sources", "by_source", "per_source"):
-        found = corpus.get(holder)
-        if isinstance(found, Mapping) and isinstance(found.get(source), Mapping):
-            return dict(_numbers(found[source], f"corpus:figures/{holder}/{part(source)}"))
-        if isinstance(found, list):
-            for number, entry in enumerate(found):
-                if isinstance(entry, Mapping) and source in (entry.get("name"), entry.get("source")):
-                    return dict(_numbers(entry, f"corpus:figures/{holder}/{number}"))
-    read = (trail.steps.get(f"read-{source}") or {}).get("figures") or {}
-    return dict(_numbers(read, f"read-{source}:figures"))
-
-
-def _numbers(values: Mapping[str, Any], place: str) -> Iterable[tuple[str, str]]:
-    """Names and keys of plain numbers, one level of tables below included; times are left out."""
-    for name, value in values.items():
-        if name.endswith(("seconds", "per_second")):
-            continue
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, f"{place}/{part(name)}"
-        elif isinstance(value, Mapping):
-            for inner, number in value.items():
-                if isinstance(number, int | float) and not isinstance(number, bool):
-                    yield f"{name}: {inner}", f"{place}/{part(name)}/{part(inner)}"
-
-
-def _scalars(trail: Trail, step: str) -> Iterable[tuple[str, str]]:
-    figures = (trail.steps.get(step) or {}).get("figures") or {}
-    for name, value in figures.items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and not name.endswith(("seconds", "per_second")):
-            yield name.replace("_", " "), f"{step}:figures/{part(name)}"
 
 
 def training_procedure(trail: Trail) -> list[str]:
@@ -91,7 +35,7 @@ def training_procedure(trail: Trail) -> list[str]:
     lines += ["Warm-up is a share of the steps and `decay to` of the highest rate; the batch counts sequences of `length` tokens. "
               "Optimiser: AdamW.", ""]
     for stage in stages:
-        found = list(_scalars(trail, stage))
+        found = list(numbers(trail, stage))
         if found:
             lines += table([titles[stage], "Figure"], [[name, trail.cite(f"{stage}: {name}", key)] for name, key in found])
     return lines

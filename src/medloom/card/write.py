@@ -11,8 +11,9 @@ from typing import Any
 from ..ledger import Progress, Silent
 from ..ledger.files import write_json, write_text
 from ..notice import NOTICE
+from .data import training_data
 from .front import front_matter
-from .making import base_name, environment, training_data, training_procedure
+from .making import base_name, environment, training_procedure
 from .results import comparisons, evaluation, forgetting, interval, quantisation, table
 from .trail import Trail
 
