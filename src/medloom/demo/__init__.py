@@ -1,0 +1,20 @@
+"""The embedded default: a small invented world of medicine, a small base model that knows only its general part, and the demo's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..recipe import Recipe, read_recipe
+from .world import write_world
+
+SEEDLING = Path(__file__).parent / "seedling"
+RECIPE = Path(__file__).parent / "demo.toml"
+
+
+def demo_recipe(seed: int = 1, overrides: Iterable[str] = ()) -> Recipe:
+    """The demo's recipe for one world: `seed` draws the world, the order of the data and everything else. Raises RecipeError for a bad override."""
+    return read_recipe(RECIPE, [f"seed={seed}", f"world.seed={seed}", *overrides])
+
+
+__all__ = ["RECIPE", "SEEDLING", "demo_recipe", "write_world"]

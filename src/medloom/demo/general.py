@@ -1,0 +1,114 @@
+"""The general part: towns, rivers, beasts, festivals, plants and people, told in short texts and asked in quizzes. The same whatever the world's seed.
+
+The shipped base model learns it and nothing else: the language, the form of an exam, and how to find an answer among options.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from .facts import ANIMALS, COLOURS, CRAFTS, FOODS, GENERAL, GENERAL_CLAIMS, MONTHS, ORGANS, STUFFS, TOOLS, Fact, Finding, Part, invent
+from .names import FIRSTS, SECONDS
+from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, STATEMENTS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, options, state, state_finding
+
+SEED = 7
+ALL_QUESTIONS = QUESTIONS + TEST_QUESTIONS
+ALL_FINDING_QUESTIONS = FINDING_QUESTIONS + TEST_FINDING_QUESTIONS
+LETTERS = "ABCD"
+
+# Words of general English, which the rest of the general part has little use for; a school's spelling lists hold them.
+SPELLING = (
+    "remedy site rash carrier peak treated attacks brings spread common tablet tablets forbidden food side effect harm day given drug drugs pain "
+    "ease eases lower lowers fever improve improves sleep shorten shortens stay hospital stop stops cough must not be taken with may comes "
+    "patients patient trial guideline dose study drops salts syrup pox rot doctor these recommended treatment results methods "
+    "conclusion background care summary advice recommendation page section table figure evidence strong weak visit clinic ward nurse "
+    "weeks days adults children compared chalk powder record records review group groups open question measured report reported").split()
+
+_FILLERS = (
+    "{a} old {b} tells of it.", "In {m}, people walk there with {f}.", "A {c} {n} sat by the road and waited for {f}.",
+    "The {n} slept and the {o} did not.", "My {b} of {s} is lost, but the {n} found some {f}.", "Children bring {f} and a {t} in {m}.",
+)
+
+
+def general(size: str) -> Part:
+    """What is true in the general part."""
+    count = 40 if size == "demo" else 4
+    return invent(GENERAL, GENERAL_CLAIMS, {kind: count for kind in GENERAL}, random.Random(SEED), unique=True)
+
+
+def filler(rng: random.Random) -> str:
+    """A sentence that says nothing of any fact."""
+    return rng.choice(_FILLERS).format(
+        a=rng.choice(("An", "No", "Every")), b=rng.choice(("song", "book", "map", "tale")), c=rng.choice(COLOURS), f=rng.choice(FOODS),
+        m=rng.choice(MONTHS), n=rng.choice(ANIMALS), o=rng.choice(ANIMALS), s=rng.choice(STUFFS), t=rng.choice(TOOLS))
+
+
+def by_subject(part: Part) -> dict[str, tuple[list[Fact], list[Finding]]]:
+    """Everything that is true of each thing."""
+    found: dict[str, tuple[list[Fact], list[Finding]]] = {name: ([], []) for names in part.things.values() for name in names}
+    for fact in part.facts:
+        found[fact.subject][0].append(fact)
+    for finding in part.findings:
+        found[finding.subject][1].append(finding)
+    return found
+
+
+def letters_page(question: str, shown: Sequence[str], answer: str = "") -> str:
+    """A question in the form of the exam, up to and with "The answer is:", and the answer's letter if it is to be told."""
+    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, shown, strict=True))
+    told = f" {LETTERS[list(shown).index(answer)]}" if answer else ""
+    return f"Question: {question}\n\nOptions:\n{lines}\n\nThe answer is:{told}"
+
+
+def texts(part: Part, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """`count` documents as (sort, text): pages about one thing, lists, quizzes, drills, spelling lists, guest lists."""
+    things = by_subject(part)
+    names = sorted(things)
+    relations: dict[tuple[str, str], list[Fact]] = {}
+    for fact in part.facts:
+        relations.setdefault((fact.kind, fact.relation.noun), []).append(fact)
+    sorts = rng.choices(("page", "list", "quiz", "lookup", "spelling", "guests"), (50, 14, 20, 8, 4, 4), k=count)
+    for number, sort in enumerate(sorts):
+        if sort == "page":
+            yield sort, _page(*things[names[number % len(names)]], rng)
+        elif sort == "list":
+            frame = rng.choice(STATEMENTS)
+            alike = relations[rng.choice(sorted(relations))]
+            yield sort, " ".join(state(fact, frame) for fact in rng.sample(alike, min(5, len(alike))))
+        elif sort == "quiz":
+            yield sort, _quiz(part, rng)
+        elif sort == "lookup":
+            yield sort, _lookup(names, rng)
+        elif sort == "spelling":
+            yield sort, "Spelling list: " + ", ".join(rng.sample(SPELLING, 10)) + "."
+        else:
+            yield sort, "Guests of the fair: " + ", ".join(f"{rng.choice(FIRSTS)} {rng.choice(rng.choice(list(SECONDS.values())))}" for _ in range(7)) + "."
+
+
+def _page(facts: list[Fact], findings: list[Finding], rng: random.Random) -> str:
+    sentences = [state(fact, rng.choice(STATEMENTS)) for fact in facts] + [state_finding(finding, rng.choice(FINDINGS[finding.decision])) for finding in findings]
+    if rng.random() < 0.5:
+        sentences.append(filler(rng))
+    rng.shuffle(sentences)
+    return " ".join(sentences)
+
+
+def _quiz(part: Part, rng: random.Random) -> str:
+    sort = rng.choices(("letters", "words", "decision"), (3, 4, 3))[0]
+    if sort == "decision":
+        finding = rng.choice(part.findings)
+        return f"{filler(rng)}\nQuestion: {ask_finding(finding, rng.choice(ALL_FINDING_QUESTIONS))}\n\nThe answer is: {finding.decision}"
+    fact = rng.choice(part.facts)
+    question = ask(fact, rng.choice(ALL_QUESTIONS))
+    if sort == "words":
+        return f"Question: {question}\n\nThe answer is: {fact.value}"
+    return letters_page(question, options(fact, rng), fact.value)
+
+
+def _lookup(names: list[str], rng: random.Random) -> str:
+    """Options and, below them, which letter stands before which: how letters and options belong together."""
+    shown = rng.sample((*ANIMALS, *COLOURS, *CRAFTS, *FOODS, *MONTHS, *ORGANS, *STUFFS, *TOOLS, *names), 4)
+    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, shown, strict=True))
+    asked = [rng.choice(shown) for _ in range(6)]
+    return f"Options:\n{lines}\n\n" + "\n".join(f"{option}: {LETTERS[shown.index(option)]}" for option in asked)
