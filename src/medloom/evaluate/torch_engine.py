@@ -115,12 +115,13 @@ class TorchEngine:
         column = torch.tensor([start + i for start, ids in zip(first, targets, strict=True) for i in range(len(ids))],
                               dtype=torch.long, device=self._device)
         wanted = torch.tensor([token for ids in targets for token in ids], dtype=torch.long, device=self._device)
-        sums = torch.zeros(len(targets), dtype=torch.float64, device=self._device)
+        values = torch.zeros(len(wanted), dtype=torch.float64, device=self._device)
         for start in range(0, len(wanted), HEAD_ROWS):
             part = slice(start, start + HEAD_ROWS)
             scores = self._logprobs(hidden[row[part], column[part]])
-            sums.index_add_(0, row[part], scores.gather(1, wanted[part, None])[:, 0].double())
-        return sums
+            values[part] = scores.gather(1, wanted[part, None])[:, 0].double()
+        # Row by row, not scattered: on a GPU a scattered sum adds in another order each time.
+        return torch.stack([own.sum() for own in values.split([len(ids) for ids in targets])])
 
     def _tensor(self, rows: Sequence[Ids]) -> Tensor:
         return pad_sequence([torch.tensor(list(row), dtype=torch.long) for row in rows], batch_first=True).to(self._device)

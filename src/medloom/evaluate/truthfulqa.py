@@ -36,15 +36,18 @@ def read(path: Path, split: str) -> tuple[Item, ...]:
     for needed in (options, categories):
         if not needed.is_file():
             raise Refusal(f"{needed}: no such file; {OPTIONS} and {CATEGORIES} of one release must lie together")
-    with categories.open(encoding="utf-8-sig", newline="") as stream:
-        category = {row["Question"].strip(): row["Category"] for row in csv.DictReader(stream)}
+    try:
+        with categories.open(encoding="utf-8-sig", newline="") as stream:
+            category = {row["Question"].strip(): row["Category"] for row in csv.DictReader(stream)}
+        questions = [(entry["question"].strip(), dict(entry["mc1_targets"])) for entry in json.loads(options.read_text(encoding="utf-8"))]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise Refusal(f"{options} and {categories.name}: not TruthfulQA's files ({type(error).__name__}: {error}); fetch them again") from None
     items = []
-    for number, entry in enumerate(json.loads(options.read_text(encoding="utf-8"))):
-        question = entry["question"].strip()
+    for number, (question, targets) in enumerate(questions):
         if question not in category:
             raise Refusal(f"{options}: {question!r} is not in {categories.name}; take both from one release")
         if category[question] in MEDICAL:
-            items.append(_item(question, entry["mc1_targets"], f"{prefix}truthfulqa-{number:04d}", category[question], options))
+            items.append(_item(question, targets, f"{prefix}truthfulqa-{number:04d}", category[question], options))
     return tuple(items)
 
 
