@@ -98,6 +98,15 @@ def test_rotations_stay_float32_when_the_weights_are_cast(tmp_path: Path) -> Non
     assert torch.equal(model.frequencies, load_model(tmp_path).frequencies)
 
 
+def test_the_older_form_of_config_json_reads_alike(tmp_path: Path) -> None:
+    theirs("llama3").save_pretrained(tmp_path)
+    new = ModelConfig.from_folder(tmp_path)
+    old = new.to_hugging_face("float32")
+    del old["rope_parameters"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert ModelConfig.from_folder(tmp_path) == new and new.rope_scaling is not None and new.rope_theta == 500_000.0
+
+
 def test_parameter_count_is_transformers(tmp_path: Path) -> None:
     for name in SHAPES:
         model = theirs(name)

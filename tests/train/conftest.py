@@ -41,6 +41,6 @@ def corpus(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with TokenStoreWriter(folder / "train", tokenizer.vocab_size) as writer:
         for ids in tokenizer.encode_documents(sentences()):
             writer.add(ids)
-    np.save(folder / "order.npy", np.tile(np.arange(len(sentences()), dtype=np.int64), 8))
+    np.save(folder / "order.npy", np.tile(np.arange(len(sentences()), dtype=np.int64), 5))
     (folder / "mixture.json").write_text(json.dumps({"tokenizer": tokenizer.digest}))
     return folder

@@ -41,7 +41,7 @@ def test_it_learns_and_says_so(model: Path, corpus: Path, tmp_path: Path) -> Non
     figures = run(model, corpus, tmp_path)
     assert figures["first_loss"] == pytest.approx(np.log(320), abs=0.2)
     assert figures["last_loss"] < 0.7 * figures["first_loss"]
-    assert figures["learned_tokens"] == 8 * sum(len(ids) - 1 for ids in load_tokenizer(model).encode_documents(sentences(model, corpus)))
+    assert figures["learned_tokens"] == 5 * sum(len(ids) - 1 for ids in load_tokenizer(model).encode_documents(sentences(model, corpus)))
     names = set(digests(tmp_path / "out"))
     assert names == {"config.json", "generation_config.json", "model.safetensors", "metrics.jsonl", "loss.png",
                      "tokenizer.model", "tokenizer.json", "tokenizer_config.json"}
@@ -131,7 +131,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(model: Path, corpus: Path, tmp_p
         child.stdin.write(settings.model_dump_json())
         child.stdin.close()
         lines = tmp_path / "rough/state/metrics.jsonl"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while (not lines.exists() or lines.read_bytes().count(b"\n") < wanted) and child.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
@@ -167,18 +167,18 @@ def examples(path: Path, count: int = 30) -> Path:
 
 
 def test_finetuning_learns_answers_only(model: Path, corpus: Path, tmp_path: Path) -> None:
-    settings = Finetuning(**BASIC | {"benchmarks": ("x",), "length": 64, "epochs": 8, "rate": 1e-2, "batch": 4, "micro_batch": 2})
+    settings = Finetuning(**BASIC | {"benchmarks": ("x",), "length": 64, "epochs": 5, "rate": 1e-2, "batch": 4, "micro_batch": 2})
     path = examples(tmp_path / "examples.jsonl")
-    figures = finetune(settings, model=model, examples=path, replay=None, out=tmp_path / "a", state=tmp_path / "s", seed=1, progress=Silent())
+    how: dict[str, Any] = {"model": model, "examples": path, "seed": 1, "progress": Silent()}
+    figures = finetune(settings, replay=None, out=tmp_path / "a", state=tmp_path / "s", **how)
     # The letter, with its space where the tokenizer cuts there, and the end token: 2 or 3 a question.
-    assert 2 * 240 <= figures["learned_tokens"] <= 3 * 240 and figures["truncated"] == 0 and figures["replay_rows"] == 0
+    assert 2 * 150 <= figures["learned_tokens"] <= 3 * 150 and figures["truncated"] == 0 and figures["replay_rows"] == 0
     assert figures["last_loss"] < 0.5 * figures["first_loss"]
     # The order of the lines does not matter.
     path.write_text("".join(sorted(path.read_text().splitlines(keepends=True), reverse=True)))
-    finetune(settings, model=model, examples=path, replay=None, out=tmp_path / "b", state=tmp_path / "t", seed=1, progress=Silent())
+    finetune(settings, replay=None, out=tmp_path / "b", state=tmp_path / "t", **how)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    mixed = finetune(settings.model_copy(update={"replay": 0.25}), model=model, examples=path, replay=corpus, out=tmp_path / "c",
-                     state=tmp_path / "u", seed=1, progress=Silent())
+    mixed = finetune(settings.model_copy(update={"replay": 0.25}), replay=corpus, out=tmp_path / "c", state=tmp_path / "u", **how)
     assert mixed["replay_rows"] == round((mixed["rows"] - mixed["replay_rows"]) / 3) and 0.5 < mixed["replay_learned_share"] < 1
 
 
