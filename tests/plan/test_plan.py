@@ -10,7 +10,7 @@ import pytest
 
 from medloom.ledger import Refusal
 from medloom.plan import describe, plan
-from medloom.recipe import Recipe, read_recipe
+from medloom.recipe import Recipe, RecipeError, read_recipe
 
 MEDITRON = Path(__file__).resolve().parents[2] / "recipes" / "meditron-7b.toml"
 SEVENTY = ("base.path=Llama-2-70b-hf", "base.name=meta-llama/Llama-2-70b-hf", "layout.data=2", "layout.tensor=8", "layout.pipeline=8",
@@ -52,9 +52,14 @@ def test_meditron_7bs_prose_layout_is_refused_on_8_gpus() -> None:
 
 
 def test_the_tables_layout_needs_more_than_8_gpus() -> None:
-    found = plan(read_recipe(MEDITRON, ("hardware.count=8",)))
+    with pytest.raises(RecipeError, match="64 processes"):
+        read_recipe(MEDITRON, ("hardware.count=8",))
+
+
+def test_heads_that_do_not_divide_over_the_tensor_ranks_are_told() -> None:
+    found = plan(read_recipe(MEDITRON, ("layout.tensor=5", "hardware.count=80")))
     assert not found.fits
-    assert "64 devices" in found.reasons[0]
+    assert "32 attention heads" in found.reasons[0]
 
 
 def test_meditron_70b_within_five_percent_of_its_hours_at_the_prior() -> None:

@@ -92,8 +92,6 @@ def plan(recipe: Recipe, *, model_folder: Path | None = None, utilisation: float
     held = _fullest(recipe, config)
     reasons = tuple(_obstacles(recipe, config, held))
     machine, grid, ranks = recipe.hardware, recipe.grid, recipe.layout.processes
-    if ranks < machine.count:
-        notes.append(f"the layout uses {ranks} of the {machine.count} devices")
     notes.append("evaluation, failed starts and trials are not counted")
     peak = machine.peak_tflops * 1e12
 
@@ -194,9 +192,6 @@ def _low_precision(recipe: Recipe, stage: Training) -> bool:
 
 def _obstacles(recipe: Recipe, config: ModelConfig, held: Memory) -> Iterator[str]:
     layout, machine = recipe.layout, recipe.hardware
-    if layout.processes > machine.count:
-        yield (f"layout {layout.data} x {layout.tensor} x {layout.pipeline} needs {layout.processes} devices, "
-               f"and hardware.count is {machine.count}")
     if config.heads % layout.tensor:
         yield f"{config.heads} attention heads do not divide over layout.tensor = {layout.tensor}"
     if config.layers < layout.pipeline:
