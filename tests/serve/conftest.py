@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,14 +42,33 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model with a context of 1024 tokens: it writes nonsense, quickly, and as long as it is let."""
     folder, tokenizer = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("tokenizer")
     train_tokenizer([TEXT] * 8, 320, tokenizer)
-    new_model(Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=1024, vocabulary=320, tied=True), tokenizer, 1, folder)
-    path = folder / "tiny-F16.gguf"
-    export_gguf(folder, path, "F16")
+    shape = Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=1024, vocabulary=320, tied=True)
+    new_model(shape, tokenizer, 1, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gguf_file(model_folder: Path) -> Path:
+    """The model as a file without a chat template."""
+    path = model_folder / "tiny-F16.gguf"
+    export_gguf(model_folder, path, "F16")
     return path
+
+
+@pytest.fixture(scope="session")
+def chat_file(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a chat template in its file."""
+    folder = tmp_path_factory.mktemp("chat") / "model"
+    shutil.copytree(model_folder, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    export_gguf(folder, folder / "chatty.gguf", "F16")
+    return folder / "chatty.gguf"
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +76,12 @@ def launch(gguf_file: Path) -> Iterator[Callable[..., Running]]:
     """Start `serve` with the given settings on a free port; every server is ended at the end."""
     started: list[Running] = []
 
-    def start(**settings: Any) -> Running:
+    def start(model: Path = gguf_file, **settings: Any) -> Running:
         settings = {"port": 0, "threads": 1, **settings}
         source = Path(__file__).resolve().parents[2] / "src"
-        code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(gguf_file)!r}), **{settings!r})"
-        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(source)})
+        code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(model)!r}), **{settings!r})"
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "PYTHONPATH": str(source)})
         lines: list[str] = []
         assert process.stderr is not None
         for line in process.stderr:

@@ -53,15 +53,28 @@ def test_chat_poses_the_plain_form(client: httpx.Client) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Which drug?"}]}]
     text = plain([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug?"}])
     assert text == "Be brief.\n\nQuestion: Which drug?\n\nThe answer is:"
-    chat = client.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 12, "temperature": 0}).json()
-    completion = client.post("/v1/completions", json={"prompt": text, "max_tokens": 12, "temperature": 0, "stop": ["\nQuestion:", "\n\n"]}).json()
+    greedy = {"max_tokens": 12, "temperature": 0}
+    chat = client.post("/v1/chat/completions", json={"messages": messages, **greedy}).json()
+    completion = client.post("/v1/completions", json={"prompt": text, "stop": ["\nQuestion:", "\n\n"], **greedy}).json()
     assert chat["object"] == "chat.completion"
     assert chat["choices"][0]["message"] == {"role": "assistant", "content": completion["choices"][0]["text"].strip()}
     assert chat["usage"] == completion["usage"]
-    events = _events(client.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 12, "temperature": 0, "stream": True}))
+    events = _events(client.post("/v1/chat/completions", json={"messages": messages, "stream": True, **greedy}))
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     said = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
     assert said.rstrip() == chat["choices"][0]["message"]["content"]
+
+
+def test_chat_uses_the_template_in_the_file(launch: Callable[..., Any], chat_file: Any) -> None:
+    url = launch(model=chat_file, slots=1).url
+    assert httpx.get(f"{url}/v1/models").json()["data"][0]["metadata"]["template"]["name"] == "file"
+    greedy = {"max_tokens": 12, "temperature": 0}
+    messages = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Which drug?"}]
+    chat = httpx.post(f"{url}/v1/chat/completions", json={"messages": messages, **greedy}).json()
+    text = "[user] Hello\n[assistant] Hi\n[user] Which drug?\n[assistant]"
+    completion = httpx.post(f"{url}/v1/completions", json={"prompt": text, **greedy}).json()
+    assert chat["usage"] == completion["usage"]
+    assert chat["choices"][0]["message"]["content"] == completion["choices"][0]["text"].rstrip()
 
 
 def test_stop_sequences_stop(client: httpx.Client) -> None:
@@ -129,7 +142,8 @@ def test_bad_requests_name_the_field(client: httpx.Client, path: str, body: Any,
         assert error["param"] == named
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b'{"prompt": NaN}', b'{"prompt": "\\ud800"}', b"[" * 100_000, b'{"prompt": "a", "temperature": 1e999}'])
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b'{"prompt": NaN}', b'{"prompt": "\\ud800"}', b"[" * 100_000,
+                                 b'{"prompt": "a", "temperature": 1e999}'])
 def test_bodies_that_are_no_json(client: httpx.Client, raw: bytes) -> None:
     response = client.post(COMPLETION, content=raw, headers={"content-type": "application/json"})
     assert response.status_code == 400
@@ -154,9 +168,11 @@ def test_wrong_paths_methods_and_kinds(client: httpx.Client) -> None:
 def test_no_shape_of_body_makes_the_server_fail(client: httpx.Client) -> None:
     """Values of every kind in every field: never a 5xx."""
     rng = random.Random(1)
-    values = [None, True, 0, -1, 3, 2**63, 1.5, "", "a", "\u0000", "\U0001f48a", [], ["a"], [None], {}, {"a": 1}, [USER], [{"role": "user"}]]
-    fields = ["prompt", "messages", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options", "n", "user", "model", "x"]
-    for _ in range(150):
+    values = [None, True, 0, -1, 3, 2**63, 1.5, "", "a", "\u0000", "\U0001f48a", [], ["a"], [None], {}, {"a": 1}, [USER],
+              [{"role": "user"}]]
+    fields = ["prompt", "messages", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options", "n", "user",
+              "model", "x"]
+    for _ in range(80):
         body = {field: rng.choice(values) for field in rng.sample(fields, rng.randint(0, 4))}
         body.setdefault("max_tokens", 1)
         response = client.post(rng.choice((COMPLETION, CHAT)), json=body)
@@ -166,7 +182,8 @@ def test_no_shape_of_body_makes_the_server_fail(client: httpx.Client) -> None:
 def test_keys(launch: Callable[..., Any]) -> None:
     url = launch(keys=("first-key", "second-key"), slots=1).url
     body = {"prompt": "a", "max_tokens": 1}
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "first-key"}, {"Authorization": "Bearer "}, {"Authorization": b"Bearer \xff"}):
+    for given in (None, b"Bearer wrong", b"first-key", b"Bearer", b"Bearer \xff", b"Basic first-key"):
+        headers = {} if given is None else {"Authorization": given}
         refused = httpx.post(f"{url}{COMPLETION}", json=body, headers=headers)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 401

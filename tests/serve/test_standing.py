@@ -48,12 +48,13 @@ def test_beyond_slots_and_queue_is_429_at_once(launch: Callable[..., Any]) -> No
 def test_a_client_that_leaves_gives_its_slot_back(launch: Callable[..., Any]) -> None:
     url = launch(slots=1, queue=0).url
     with httpx.Client(base_url=url, timeout=30) as client:
-        for body in (LONG, {**LONG, "stream": False}):
-            with pytest.raises((httpx.ReadTimeout, StopIteration)):  # noqa: SIM117
-                with client.stream("POST", "/v1/completions", json=body, timeout=httpx.Timeout(5, read=0.1)) as response:
-                    if response.status_code == 200:
-                        next(response.iter_lines())
-                        raise StopIteration  # leaves in the middle of the stream
+        for leave_early in (False, True):
+            if leave_early:  # no byte of an answer without streaming has come by then
+                with pytest.raises(httpx.ReadTimeout):
+                    client.post("/v1/completions", json={**LONG, "stream": False}, timeout=httpx.Timeout(5, read=0.05))
+            else:
+                with client.stream("POST", "/v1/completions", json=LONG) as response:
+                    assert next(response.iter_lines()).startswith("data: ")
             deadline = time.monotonic() + 1
             while (status := client.post("/v1/completions", json=SHORT).status_code) == 429 and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -128,7 +129,7 @@ def test_what_cannot_be_served_is_refused(gguf_file: Path, tmp_path: Path) -> No
     with pytest.raises(Refusal, match="not a GGUF file"):
         serve(foreign)
     cut.write_bytes(gguf_file.read_bytes()[:-1000])
-    with pytest.raises(Refusal, match="damaged or cut off|cannot load it"):
+    with pytest.raises(Refusal, match=r"damaged or cut off|cannot load it"):
         serve(cut, port=0)
     with pytest.raises(Refusal, match="needs an API key"):
         serve(gguf_file, host="0.0.0.0")
@@ -145,19 +146,36 @@ def test_a_model_that_the_engine_cannot_load_is_refused(gguf_file: Path, tmp_pat
     blob = gguf_file.read_bytes()
     assert key in blob
     wrong.write_bytes(blob.replace(key + (2).to_bytes(4, "little"), key + (3).to_bytes(4, "little")))
-    with pytest.raises(Refusal, match="llama.cpp cannot load it"):
+    with pytest.raises(Refusal, match=r"llama\.cpp cannot load it"):
         serve(wrong, port=0)
 
 
 def test_chat_reads_a_pipe_and_says_the_notice_first(gguf_file: Path) -> None:
     source = Path(__file__).resolve().parents[2] / "src"
     code = f"from pathlib import Path; from medloom.serve import chat; chat(Path({str(gguf_file)!r}), threads=1, max_tokens=5)"
-    done = subprocess.run([sys.executable, "-c", code], input="Which drug?\n\nWhich fever?\nWhich drug?\n", capture_output=True, text=True, timeout=30,
-                          env={**os.environ, "PYTHONPATH": str(source)}, check=True)
+    done = subprocess.run([sys.executable, "-c", code], input="Which drug?\n\nWhich fever?\nWhich drug?\n", capture_output=True,
+                          text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(source)}, check=True)
     answers = done.stdout.splitlines()
     assert len(answers) == 3  # one line a question; the empty line asks nothing
     assert answers[0] == answers[2]  # every question stands alone
     assert done.stderr.startswith(NOTICE)
+
+
+def test_chat_in_a_terminal_ends_with_control_d(gguf_file: Path) -> None:
+    import pty
+
+    source = Path(__file__).resolve().parents[2] / "src"
+    code = f"from pathlib import Path; from medloom.serve import chat; chat(Path({str(gguf_file)!r}), threads=1, max_tokens=5)"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, "PYTHONPATH": str(source)}) as process:
+        os.close(theirs)
+        os.write(ours, b"Which drug?\n\x04")
+        out, said = process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"press Ctrl-D to leave" in said
+    assert len(out.strip()) > 0
 
 
 @pytest.mark.parametrize("name", ["", "page.css", "page.js"])

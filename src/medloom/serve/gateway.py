@@ -20,7 +20,7 @@ import httpx
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,8 +38,8 @@ BODY_LIMIT = 1 << 20
 DEFAULT_TOKENS = 256
 HEADERS = [
     (b"x-medloom-notice", NOTICE_SHORT.encode("ascii")),
-    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-                                 b"form-action 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+                                 b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -277,10 +277,13 @@ async def _read(request: Request, form: type[_Form]) -> _Form:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > BODY_LIMIT:
         raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
-    async for chunk in request.stream():
-        held += chunk
-        if len(held) > BODY_LIMIT:
-            raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) > BODY_LIMIT:
+                raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
+    except ClientDisconnect:
+        raise ApiError(400, "the body broke off") from None
     try:
         return form.model_validate_json(bytes(held))
     except ValidationError as error:

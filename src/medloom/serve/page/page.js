@@ -21,7 +21,9 @@ async function complaint(response) {
 async function describe() {
   const response = await fetch("v1/models", { headers: headers() });
   if (response.status === 401) {
+    at("key-field").hidden = false;
     document.querySelector(".settings").open = true;
+    at("key").focus();
     say("This server needs an API key: give it under Settings.", true);
     return;
   }
@@ -38,17 +40,22 @@ async function describe() {
   say("");
 }
 
-function show(who, text, kind) {
+// Adds a turn to the log and returns the place where its text grows; what was given stands before it, in another shade.
+function show(who, kind, given, text) {
   const turn = document.createElement("article");
   turn.className = `turn ${kind}`;
   const head = document.createElement("h2");
   head.textContent = who;
   const body = document.createElement("p");
-  body.textContent = text;
+  const [before, place] = [document.createElement("span"), document.createElement("span")];
+  before.className = "given";
+  before.textContent = given;
+  place.textContent = text;
+  body.append(before, place);
   turn.append(head, body);
   at("log").append(turn);
   follow();
-  return body;
+  return place;
 }
 
 function follow() { at("log").scrollTop = at("log").scrollHeight; }
@@ -74,7 +81,8 @@ async function ask(text) {
   const history = model.metadata.template.name === "file" ? turns : [];
   if (chat) body.messages = [...history, { role: "user", content: text }];
   else body.prompt = text;
-  show(chat ? "You" : "Text", text, "user");
+  if (chat) show("You", "user", "", text);
+  at("log").setAttribute("aria-busy", "true"); // a screen reader waits for the whole answer
   running = new AbortController();
   const began = performance.now();
   let first = 0, answer = "", place = null, usage = null, whole = false, reason = "";
@@ -82,7 +90,7 @@ async function ask(text) {
     const response = await fetch(chat ? "v1/chat/completions" : "v1/completions",
       { method: "POST", headers: headers(), body: JSON.stringify(body), signal: running.signal });
     if (!response.ok) throw new Error(await complaint(response));
-    place = show(model.id, "", "model");
+    place = show(model.id, "model", chat ? "" : text, "");
     for await (const data of events(response)) {
       if (data === "[DONE]") { whole = true; break; }
       const event = JSON.parse(data);
@@ -99,7 +107,7 @@ async function ask(text) {
       }
     }
     if (!whole) throw new Error("the answer broke off");
-    if (!answer) place.textContent = "(the model ends here without a word)";
+    if (!answer) place.textContent = " (the model ends here without a word)";
     say(reason === "length" ? "The answer reached the longest length allowed." : "");
     if (chat) turns.push({ role: "user", content: text }, { role: "assistant", content: answer || " " });
   } catch (error) {
@@ -112,9 +120,10 @@ async function ask(text) {
     const seconds = (performance.now() - first) / 1000;
     const speed = seconds > 0.05 ? `, ${Math.round(usage.completion_tokens / seconds)} tokens/s` : "";
     figures.textContent = `${usage.completion_tokens} tokens, first after ${Math.round(first - began)} ms${speed}`;
-    place.after(figures);
+    place.parentElement.after(figures);
     follow();
   }
+  at("log").setAttribute("aria-busy", "false");
   running = null;
 }
 
