@@ -93,10 +93,10 @@ def test_answers_of_two_models_are_not_mixed(folder: Path, benchmark: Benchmark,
 
 def test_a_question_that_cannot_be_asked_counts_as_wrong_and_is_named(folder: Path, benchmark: Benchmark, tmp_path: Path) -> None:
     endless = replace(benchmark.items[0], id="endless", options=("one " * 400, "two"), answer=1)
-    items = tuple(replace(item, id=f"{copy}-{item.id}") for copy in range(5) for item in benchmark.items)
+    items = tuple(replace(item, id=f"{copy}-{item.id}") for copy in range(2) for item in benchmark.items)
     with TorchEngine(folder, "cpu") as engine:
         figures = answer(engine, replace(benchmark, items=(endless, *items)), tmp_path / "a.jsonl", 1, Silent())
-    assert figures["unasked"] == ["endless"] and figures["unparsed"] == 1 and figures["n"] == 101
+    assert figures["unasked"] == ["endless"] and figures["unparsed"] == 1 and figures["n"] == 41
     assert lines_of(tmp_path / "a.jsonl")[0] | {"tokens": 0, "prompt_sha256": ""} == {
         "id": "endless", "gold": 1, "choice": None, "logprobs": [None, None], "tie": False, "tokens": 0, "prompt_sha256": "",
         "dropped": 0, "group": None}

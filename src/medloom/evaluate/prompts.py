@@ -31,7 +31,7 @@ from .engine import Engine
 from .medqa import LETTERS
 
 SUFFIX = "The answer is:"
-UNASKED = 0.01  # the share of questions that may be left unasked, counted as wrong, because they do not fit the model
+UNASKED = 0.05  # the share of questions that may be left unasked, counted as wrong, because they do not fit the model
 SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|\Z)\s*", re.DOTALL)
 
 
@@ -79,7 +79,7 @@ def pose(benchmark: Benchmark, engine: Engine, seed: int) -> list[Prompt]:
 
     Without shots, a question that does not fit the context loses whole sentences from its beginning, the context first, then
     the question's own text but for its last sentence; nothing else is ever cut. One that still does not fit, or does not
-    with its shots, is marked as such. Raises Refusal where those are more than one in a hundred, or where the tokenizer cannot
+    with its shots, is marked as such. Raises Refusal where those are more than one in twenty, or where the tokenizer cannot
     tell two answers apart.
 
     In top-token the first token of each answer is what is scored. Where a tokenizer cuts some of a benchmark's answers so

@@ -121,7 +121,7 @@ class TorchEngine:
             scores = self._logprobs(hidden[row[part], column[part]])
             values[part] = scores.gather(1, wanted[part, None])[:, 0].double()
         # Row by row, not scattered: on a GPU a scattered sum adds in another order each time.
-        return torch.stack([own.sum() for own in values.split([len(ids) for ids in targets])])
+        return torch.stack([own.sum() for own in torch.split(values, [len(ids) for ids in targets])])
 
     def _tensor(self, rows: Sequence[Ids]) -> Tensor:
         return pad_sequence([torch.tensor(list(row), dtype=torch.long) for row in rows], batch_first=True).to(self._device)

@@ -41,7 +41,8 @@ def read(path: Path, split: str) -> tuple[Item, ...]:
             category = {row["Question"].strip(): row["Category"] for row in csv.DictReader(stream)}
         questions = [(entry["question"].strip(), dict(entry["mc1_targets"])) for entry in json.loads(options.read_text(encoding="utf-8"))]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise Refusal(f"{options} and {categories.name}: not TruthfulQA's files ({type(error).__name__}: {error}); fetch them again") from None
+        raise Refusal(f"{options} and {categories.name}: not TruthfulQA's files ({type(error).__name__}: {error}); "
+                      "fetch them again") from None
     items = []
     for number, (question, targets) in enumerate(questions):
         if question not in category:
