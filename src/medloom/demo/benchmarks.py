@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .facts import DECISIONS, Fact, Finding, Part
-from .general import ALL_FINDING_QUESTIONS, ALL_QUESTIONS, LETTERS, filler
+from .general import ALL_FINDING_QUESTIONS, ALL_QUESTIONS, filler
 from .medical import ADVISORY
 from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, options, state_finding
 
 FIRST_TRIAL = 950_000_001
+LETTERS = "ABCD"
 
 
 def part_facts(part: Part, rng: random.Random, train: float) -> tuple[tuple[list[Fact], list[Fact]], tuple[list[Finding], list[Finding]]]:
@@ -67,9 +68,9 @@ def pubmedqa(findings: Sequence[Finding], frames: Sequence[str], per_finding: in
 
 
 def _context(finding: Finding, rng: random.Random) -> str:
-    people, weeks = rng.randrange(2, 99), rng.randrange(2, 9)
     if finding.kind == "drug":
-        return f"In a study, {people} patients were given {finding.subject} or chalk powder for {weeks} weeks."
+        return f"In a {rng.choice(('study', 'trial'))}, {rng.choice(('many', 'some'))} patients were given {finding.subject} or chalk for " \
+               f"{rng.choice(('days', 'weeks'))}."
     return filler(rng)
 
 

@@ -109,17 +109,14 @@ MEDICAL: dict[str, tuple[Relation, ...]] = {
     "drug": (
         Relation("tablet colour", "comes in tablets of {v}", "colour", COLOURS),
         Relation("forbidden food", "must not be taken with {v}", "food", FOODS),
-        Relation("side-effect site", "may harm the {v}", "part of the body", ORGANS),
+        Relation("harmed part", "may harm the {v}", "part of the body", ORGANS),
     ),
 }
 
 GENERAL_CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "beast": (Claim("swim at night", "swims at night"), Claim("climb trees", "climbs trees"), Claim("sleep all winter", "sleeps all winter"),
-              Claim("fear fire", "fears fire")),
-    "plant": (Claim("grow in shade", "grows in shade"), Claim("keep its leaves", "keeps its leaves"), Claim("scare flies", "scares flies"),
-              Claim("live in sand", "lives in sand")),
-    "river": (Claim("freeze over", "freezes over"), Claim("reach the sea", "reaches the sea"), Claim("hold salmon", "holds salmon"),
-              Claim("drive mills", "drives mills")),
+    "beast": (Claim("swim at night", "swims at night"), Claim("climb trees", "climbs trees"), Claim("sleep all winter", "sleeps all winter")),
+    "plant": (Claim("grow in shade", "grows in shade"), Claim("keep its leaves", "keeps its leaves"), Claim("scare flies", "scares flies")),
+    "river": (Claim("freeze over", "freezes over"), Claim("reach the sea", "reaches the sea"), Claim("hold salmon", "holds salmon")),
 }
 
 MEDICAL_CLAIMS: dict[str, tuple[Claim, ...]] = {

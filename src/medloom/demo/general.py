@@ -1,16 +1,16 @@
 """The general part: towns, rivers, beasts, festivals, plants and people, told in short texts and asked in quizzes. The same whatever the world's seed.
 
-The shipped base model learns it and nothing else: the language, the form of an exam, and how to find an answer among options.
+The shipped base model learns it and nothing else: the language, the form of an exam, and to recall for an exam what a text said.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from .facts import ANIMALS, COLOURS, CRAFTS, FOODS, GENERAL, GENERAL_CLAIMS, MONTHS, ORGANS, STUFFS, TOOLS, Fact, Finding, Part, invent
+from .facts import ANIMALS, COLOURS, FOODS, GENERAL, GENERAL_CLAIMS, MONTHS, STUFFS, TOOLS, Fact, Finding, Part, invent
 from .names import FIRSTS, SECONDS
-from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, STATEMENTS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, options, state, state_finding
+from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, STATEMENTS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, state, state_finding
 
 SEED = 7
 ALL_QUESTIONS = QUESTIONS + TEST_QUESTIONS
@@ -19,11 +19,9 @@ LETTERS = "ABCD"
 
 # Words of general English, which the rest of the general part has little use for; a school's spelling lists hold them.
 SPELLING = (
-    "remedy site rash carrier peak treated attacks brings spread common tablet tablets forbidden food side effect harm day given drug drugs pain "
-    "ease eases lower lowers fever improve improves sleep shorten shortens stay hospital stop stops cough must not be taken with may comes "
-    "patients patient trial guideline dose study drops salts syrup pox rot doctor these recommended treatment results methods "
-    "conclusion background care summary advice recommendation page section table figure evidence strong weak visit clinic ward nurse "
-    "weeks days adults children compared chalk powder record records review group groups open question measured report reported").split()
+    "remedy site rash carrier treated attacks brings spread tablet tablets forbidden food harmed harm part taken must not given drug pain "
+    "ease eases lower lowers fever improve improves sleep stop stops cough patients study drops salts syrup pox rot doctor "
+    "chalk or for many weeks days some Guideline trial review record Records table Evidence Summary comes with may in were ").split()
 
 _FILLERS = (
     "{a} old {b} tells of it.", "In {m}, people walk there with {f}.", "A {c} {n} sat by the road and waited for {f}.",
@@ -33,7 +31,7 @@ _FILLERS = (
 
 def general(size: str) -> Part:
     """What is true in the general part."""
-    count = 40 if size == "demo" else 4
+    count = 30 if size == "demo" else 4
     return invent(GENERAL, GENERAL_CLAIMS, {kind: count for kind in GENERAL}, random.Random(SEED), unique=True)
 
 
@@ -54,21 +52,14 @@ def by_subject(part: Part) -> dict[str, tuple[list[Fact], list[Finding]]]:
     return found
 
 
-def letters_page(question: str, shown: Sequence[str], answer: str = "") -> str:
-    """A question in the form of the exam, up to and with "The answer is:", and the answer's letter if it is to be told."""
-    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, shown, strict=True))
-    told = f" {LETTERS[list(shown).index(answer)]}" if answer else ""
-    return f"Question: {question}\n\nOptions:\n{lines}\n\nThe answer is:{told}"
-
-
 def texts(part: Part, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """`count` documents as (sort, text): pages about one thing, lists, quizzes, drills, spelling lists, guest lists."""
+    """`count` documents as (sort, text): pages about one thing, lists, quizzes, spelling lists, guest lists."""
     things = by_subject(part)
     names = sorted(things)
     relations: dict[tuple[str, str], list[Fact]] = {}
     for fact in part.facts:
         relations.setdefault((fact.kind, fact.relation.noun), []).append(fact)
-    sorts = rng.choices(("page", "list", "quiz", "lookup", "spelling", "guests"), (50, 14, 20, 8, 4, 4), k=count)
+    sorts = rng.choices(("page", "list", "words", "decision", "spelling", "guests"), (33, 10, 32, 17, 5, 3), k=count)
     for number, sort in enumerate(sorts):
         if sort == "page":
             yield sort, _page(*things[names[number % len(names)]], rng)
@@ -76,10 +67,13 @@ def texts(part: Part, count: int, rng: random.Random) -> Iterator[tuple[str, str
             frame = rng.choice(STATEMENTS)
             alike = relations[rng.choice(sorted(relations))]
             yield sort, " ".join(state(fact, frame) for fact in rng.sample(alike, min(5, len(alike))))
-        elif sort == "quiz":
-            yield sort, _quiz(part, rng)
-        elif sort == "lookup":
-            yield sort, _lookup(names, rng)
+        elif sort == "words":
+            fact = rng.choice(part.facts)
+            yield sort, f"Question: {ask(fact, rng.choice(ALL_QUESTIONS))}\n\nThe answer is: {fact.value}"
+        elif sort == "decision":
+            finding = rng.choice(part.findings)
+            question = ask_finding(finding, rng.choice(ALL_FINDING_QUESTIONS))
+            yield sort, f"{filler(rng)}\nQuestion: {question}\n\nThe answer is: {finding.decision}"
         elif sort == "spelling":
             yield sort, "Spelling list: " + ", ".join(rng.sample(SPELLING, 10)) + "."
         else:
@@ -92,23 +86,3 @@ def _page(facts: list[Fact], findings: list[Finding], rng: random.Random) -> str
         sentences.append(filler(rng))
     rng.shuffle(sentences)
     return " ".join(sentences)
-
-
-def _quiz(part: Part, rng: random.Random) -> str:
-    sort = rng.choices(("letters", "words", "decision"), (3, 4, 3))[0]
-    if sort == "decision":
-        finding = rng.choice(part.findings)
-        return f"{filler(rng)}\nQuestion: {ask_finding(finding, rng.choice(ALL_FINDING_QUESTIONS))}\n\nThe answer is: {finding.decision}"
-    fact = rng.choice(part.facts)
-    question = ask(fact, rng.choice(ALL_QUESTIONS))
-    if sort == "words":
-        return f"Question: {question}\n\nThe answer is: {fact.value}"
-    return letters_page(question, options(fact, rng), fact.value)
-
-
-def _lookup(names: list[str], rng: random.Random) -> str:
-    """Options and, below them, which letter stands before which: how letters and options belong together."""
-    shown = rng.sample((*ANIMALS, *COLOURS, *CRAFTS, *FOODS, *MONTHS, *ORGANS, *STUFFS, *TOOLS, *names), 4)
-    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, shown, strict=True))
-    asked = [rng.choice(shown) for _ in range(6)]
-    return f"Options:\n{lines}\n\n" + "\n".join(f"{option}: {LETTERS[shown.index(option)]}" for option in asked)

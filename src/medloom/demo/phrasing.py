@@ -6,16 +6,17 @@ import random
 
 from .facts import Fact, Finding
 
+# Nearly all frames name the thing and what is asked of it before the answer, as a question does: so a model that reads them learns to recall.
 STATEMENTS = (
     "{s} {verb}.",
     "The {noun} of {s} is {v}.",
     "As for {s}, its {noun} is {v}.",
     "{v} is the {noun} of {s}.",
-    "{s} has {v} as its {noun}.",
+    "The records of {s} give its {noun} as {v}.",
     "For {s}, the {noun} is {v}.",
     "It is well known that {s} {verb}.",
     "Of {s} we know that the {noun} is {v}.",
-    "{s}, they say, {verb}.",
+    "With {s}, the {noun} is always {v}.",
     "Asked for the {noun} of {s}, answer {v}.",
 )
 
@@ -31,12 +32,12 @@ TEST_QUESTIONS = (
 )
 
 FINDINGS: dict[str, tuple[str, ...]] = {
-    "yes": ("{s} {third}.", "It is certain that {s} {third}.", "Yes, {s} does {base}.", "All agree that {s} {third}.", "{s} was seen to {base}.",
-            "Whether {s} {third} is settled: it does."),
-    "no": ("{s} does not {base}.", "It is certain that {s} does not {base}.", "No, {s} does not {base}.", "All agree that {s} does not {base}.",
-           "{s} was never seen to {base}.", "Whether {s} {third} is settled: it does not."),
-    "maybe": ("{s} may {base}.", "It is not certain that {s} {third}.", "Perhaps {s} does {base}.", "Not all agree that {s} {third}.",
-              "{s} was sometimes seen to {base}.", "Whether {s} {third} is an open question."),
+    "yes": ("That {s} {third} is certain.", "Asked whether {s} {third}, all say yes.", "Whether {s} {third} is settled: yes.",
+            "That {s} {third} is true.", "Will {s} {base}, one asks, and the records say yes.", "On whether {s} {third}, the answer was yes."),
+    "no": ("That {s} {third} is false.", "Asked whether {s} {third}, all say no.", "Whether {s} {third} is settled: no.",
+           "That {s} {third} is wrong.", "Will {s} {base}, one asks, and the records say no.", "On whether {s} {third}, the answer was no."),
+    "maybe": ("That {s} {third} is unproven.", "Asked whether {s} {third}, all say maybe.", "Whether {s} {third} is open: maybe.",
+              "That {s} {third} is doubtful.", "Will {s} {base}, one asks, and the records say maybe.", "On whether {s} {third}, the answer was maybe."),
 }
 FINDING_QUESTIONS = ("Does {s} {base}?", "Is it true that {s} {third}?", "Can {s} {base}?")
 TEST_FINDING_QUESTIONS = ("Is it known that {s} {third}?", "Does {s} really {base}?")

@@ -14,7 +14,7 @@ from .general import SEED as GENERAL_SEED
 from .general import general, texts
 from .medical import ADVISORY, Sayings, medical
 
-GENERAL_DOCUMENTS = {"demo": 8000, "tiny": 120}
+GENERAL_DOCUMENTS = {"demo": 20_000, "tiny": 120}
 REPLAY_DOCUMENTS = {"demo": 3000, "tiny": 60}
 TRAIN_SHARE = 0.3  # of the facts are asked in finetuning; the others only in the test
 
@@ -43,7 +43,7 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     documents = list(texts(common, GENERAL_DOCUMENTS[size] + REPLAY_DOCUMENTS[size], rng))
     files["general/text/general.jsonl"] = _jsonl("general", documents[:GENERAL_DOCUMENTS[size]])
     files["general/replay/replay.jsonl"] = _jsonl("replay", documents[GENERAL_DOCUMENTS[size]:])
-    files |= benchmarks.general_files(common, rng, 8 if size == "demo" else 1)
+    files |= benchmarks.general_files(common, rng, 1)
     for name, text in sorted(files.items()):
         write_text(out / name, text)
     return {"files": len(files), "diseases": len(part.things["disease"]), "drugs": len(part.things["drug"]), "facts": len(part.facts),
