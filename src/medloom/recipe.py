@@ -182,11 +182,12 @@ class Benchmark(Part):
 
 
 class Evaluation(Part):
-    """What is asked, of which benchmarks, and how."""
+    """What is asked, of which benchmarks, and how. Of each held-out document the first `heldout_characters` are measured."""
 
     benchmarks: tuple[Benchmark, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: Positive = 16
+    heldout_characters: Positive = 10_000
 
     @model_validator(mode="after")
     def _names_differ(self) -> Evaluation:

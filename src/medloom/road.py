@@ -258,24 +258,24 @@ class Road:
             place = space.inputs["model"]
             engine = TorchEngine(place, settings.device, settings.batch) if gguf is None else GGUFEngine(place / f"model-{gguf}.gguf")
             with engine:
-                return answer(engine, reads(benchmark, space), space.out / "answers.jsonl", seed, space.progress)
+                return answer(engine, reads(benchmark, space), space.out / "answers.jsonl", seed, space.progress, space.state)
 
-        params = {"benchmark": _asked(benchmark), "seed": seed, "device": settings.device}
+        params = {"benchmark": _asked(benchmark), "seed": seed, "device": settings.device, "batch": settings.batch}
         return self._add(Step(f"evaluate-{name}", work, ("evaluate", "model"), params=params, inputs={"model": model, **inputs}))
 
     def _add_heldout(self, name: str, model: Place) -> None:
-        settings, corpus = self.recipe.evaluate, self.recipe.corpus
-        assert self._corpus is not None and corpus is not None
-        limit = corpus.validation_documents
+        settings = self.recipe.evaluate
+        assert self._corpus is not None
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .evaluate import TorchEngine, bits_per_byte
 
             documents = {path.stem.removeprefix("valid-"): path for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))}
             with TorchEngine(space.inputs["model"], settings.device, settings.batch) as engine:
-                return bits_per_byte(engine, documents, limit, space.progress)
+                return bits_per_byte(engine, documents, settings.heldout_characters, space.progress)
 
-        self._add(Step(f"heldout-{name}", work, ("evaluate", "model"), params={"documents": limit, "device": settings.device},
+        params = {"characters": settings.heldout_characters, "device": settings.device, "batch": settings.batch}
+        self._add(Step(f"heldout-{name}", work, ("evaluate", "model"), params=params,
                        inputs={"model": model, "corpus": self._corpus}))
 
     def _add_export(self) -> None:

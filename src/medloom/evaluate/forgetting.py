@@ -17,10 +17,11 @@ from .torch_engine import TorchEngine
 GROUP = 64  # windows given to the engine at a time: enough to sort like lengths together, few enough to show progress
 
 
-def bits_per_byte(engine: TorchEngine, documents: dict[str, Path], limit: int | None, progress: Progress) -> dict[str, Any]:
-    """For each domain's Parquet file (column `text`): {bits_per_byte, bytes, tokens, documents}, of its first `limit` documents.
+def bits_per_byte(engine: TorchEngine, documents: dict[str, Path], characters: int, progress: Progress) -> dict[str, Any]:
+    """For each domain's Parquet file (column `text`): {bits_per_byte, bytes, tokens, documents, cut}.
 
-    Each text is opened as the model's documents are, and all its tokens are predicted; bits are -log2 of their probability,
+    Of each text the first `characters` are read, so that one book does not outweigh a hundred abstracts; `cut` counts the texts
+    that were longer. Each text is opened as the model's documents are, and all its tokens are predicted; bits are -log2 of their probability,
     divided by the text's UTF-8 bytes. A text longer than the context is read in windows of the context that begin half a
     context apart; of every window after the first only the new half counts, so each token counts once, with at least half a
     context before it. Without a beginning-of-sequence token the first token has nothing to be predicted from and is not counted.
@@ -28,12 +29,13 @@ def bits_per_byte(engine: TorchEngine, documents: dict[str, Path], limit: int | 
     found = {}
     for domain, path in sorted(documents.items()):
         try:
-            texts = parquet.read_table(path, columns=["text"])["text"].to_pylist()[:limit]
+            texts = parquet.read_table(path, columns=["text"])["text"].to_pylist()
         except (OSError, KeyError, ValueError) as error:
             raise Refusal(f"{path}: not a Parquet file with a column `text` ({error}); build the corpus again") from None
         texts = [text for text in texts if text]
         if texts:
-            found[domain] = _measure(engine, domain, texts, progress)
+            cut = sum(len(text) > characters for text in texts)
+            found[domain] = {**_measure(engine, domain, [text[:characters] for text in texts], progress), "cut": cut}
     return found
 
 
