@@ -38,7 +38,7 @@ def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings
     are question files (JSON lines) to decontaminate against where `settings.decontaminate` is set. Writes `out/train.parquet`,
     `out/valid-<domain>.parquet` for each domain that has two documents or more, `out/dropped.parquet` (what was left out here, with
     reason and detail), `out/report.json` and `out/report.md`. Rules, in this order, of which the first that a document breaks is named:
-    licence, language, too-short, benchmark-pmid, benchmark-overlap; then over all: same-identifier, exact-duplicate,
+    licence, too-short, language, benchmark-pmid, benchmark-overlap; then over all: same-identifier, exact-duplicate,
     near-duplicate. Raises Refusal where a folder is no read source or nothing is left.
     """
     shards = [(number, path) for number, source in enumerate(recipe) for path in _shards(sources[source.name])]
@@ -46,7 +46,8 @@ def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     guarded = tuple(sorted(benchmarks)) if settings.decontaminate is not None else ()
-    tasks = [Examination(path, place, number, settings, guarded, work / f"{place:06d}.parquet") for place, (number, path) in enumerate(shards)]
+    tasks = [Examination(path, place, number, settings, guarded, work / f"{place:06d}.parquet")
+             for place, (number, path) in enumerate(shards)]
     size = 4 * sum(path.stat().st_size for _, path in shards)  # Parquet holds text at about a quarter of its size
     run_shards(examine, tasks, workers=settings.workers, size=size, progress=progress, name="examine documents")
     index = pa.concat_tables([pq.read_table(task.index) for task in tasks])
@@ -70,8 +71,7 @@ def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings
     accounts = [SourceAccount.of_manifest(source, _manifest(sources[source.name])) for source in recipe]
     fates = np.where(~alive, "", np.where(valid, "valid", "train"))
     _write(index, fates, reasons, details, [path for _, path in shards], recipe, accounts, out, progress)
-    return write_report(out, accounts, settings, seed, {path.stem: _lines(path) for path in guarded},
-                        _near_share(reasons, len(ids)))
+    return write_report(out, accounts, settings, seed, {path.stem: _lines(path) for path in guarded})
 
 
 def _choose(index: pa.Table, recipe: Sequence[Source], settings: Corpus, progress: Progress) -> tuple[Strings, Strings]:
@@ -153,7 +153,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> int:
     return sum(1 for line in path.read_bytes().splitlines() if line.strip())
-
-
-def _near_share(reasons: Strings, count: int) -> float:
-    return reasons.tolist().count("near-duplicate") / count if count else 0.0

@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-DROPPED = pa.schema([("id", pa.string()), ("source", pa.string()), ("source_file", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+DROPPED = pa.schema([(name, pa.string()) for name in ("id", "source", "source_file", "reason", "detail")])
 
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 8_000_000

@@ -20,8 +20,8 @@ from .document import rows
 from .ngrams import Numbers, word_numbers, words
 
 INDEX = pa.schema(
-    [("id", pa.string()), ("source", pa.int32()), ("shard", pa.int32()), ("row", pa.int64()), ("source_file", pa.string()),
-     ("pmid", pa.string()), ("pmcid", pa.string()), ("doi", pa.string()), ("language", pa.string()), ("characters", pa.int64()),
+    [("id", pa.string()), ("source", pa.int32()), ("shard", pa.int32()), ("row", pa.int64()),
+     ("pmid", pa.string()), ("pmcid", pa.string()), ("doi", pa.string()), ("language", pa.string()),
      ("reason", pa.string()), ("detail", pa.string()), ("text_key", pa.binary(16)), ("bands", pa.list_(pa.uint64(), BANDS))]
 )
 DETECTED_FROM = 2000  # characters of a text by which its language is told
@@ -66,19 +66,20 @@ def _entry(task: Examination, guard: Guard | None, number: int, row: dict[str, A
     tokens = words(text)
     numbers = word_numbers(tokens)
     verdict = _verdict({**row, "language": language}, numbers, task.settings, guard)
-    return {"id": row["id"], "source": task.source, "shard": task.number, "row": number, "source_file": row["source_file"], "pmid": row["pmid"],
-            "pmcid": row["pmcid"], "doi": row["doi"], "language": language, "characters": len(text), "reason": verdict and verdict[0],
-            "detail": verdict and verdict[1], "text_key": text_key(tokens), "numbers": None if verdict else numbers}
+    reason, detail = verdict or (None, None)
+    return {"id": row["id"], "source": task.source, "shard": task.number, "row": number, "pmid": row["pmid"], "pmcid": row["pmcid"],
+            "doi": row["doi"], "language": language, "reason": reason, "detail": detail, "text_key": text_key(tokens),
+            "numbers": None if verdict else numbers}
 
 
 def _verdict(row: dict[str, Any], numbers: Numbers, settings: Corpus, guard: Guard | None) -> tuple[str, str | None] | None:
     """Why a document is dropped, or None. The first rule that it breaks is named."""
     if settings.licences is not None and (row["licence"] or "").lower() not in {name.lower() for name in settings.licences}:
         return "licence", row["licence"] or "none is known"
-    if row["language"] not in settings.languages:
-        return "language", row["language"]
     if len(row["text"]) < settings.min_characters:
         return "too-short", f"{len(row['text'])} characters"
+    if row["language"] not in settings.languages:
+        return "language", row["language"]
     return guard.find(numbers, row["pmid"]) if guard is not None else None
 
 

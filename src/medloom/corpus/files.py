@@ -33,14 +33,14 @@ def find_files(root: Path, form: str) -> tuple[Path, list[str], list[str]]:
         base, found = root, [path for path in root.rglob("*") if path.is_file()]
     elif glob.has_magic(str(root)):
         base = next(parent for parent in root.parents if not glob.has_magic(str(parent)))
-        found = [path for path in map(Path, glob.glob(str(root), recursive=True)) if path.is_file()]
+        found = [path for path in base.glob(root.relative_to(base).as_posix()) if path.is_file()]
     else:
         raise Refusal(f"{root}: no such file or folder; correct the source's path")
     names = sorted(path.relative_to(base).as_posix() for path in found)
     names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
     readable = [name for name in names if suffix(name) in SUFFIXES[form]]
     if not readable:
-        raise Refusal(f"{root}: no file with one of the endings {', '.join(SUFFIXES[form])} that format {form!r} reads; correct path or format")
+        raise Refusal(f"{root}: no file that format {form!r} reads ({', '.join(SUFFIXES[form])}, also .gz or .zst); correct path or format")
     return base, readable, [name for name in names if suffix(name) not in SUFFIXES[form]]
 
 

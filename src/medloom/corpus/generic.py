@@ -82,9 +82,11 @@ def read_record(record: Any, number: int, name: str, source: str, domain: str, l
     language = (values["language"] or "").lower().split("-")[0].split("_")[0]
     pmcid = (values["pmcid"] or "").upper().removeprefix("PMC")
     return Document(
-        id=key, text=text, source=source, domain=domain, source_file=name, title=values["title"], licence=values["licence"] or licence,
+        id=key, text=text, source=source, domain=domain, source_file=name, title=values["title"],
+        licence=values["licence"] or licence,
         licence_url=values["licence_url"], language=language if re.fullmatch(r"[a-z]{2}", language) else None,
-        year=int(year[0]) if year else None, doi=(values["doi"] or "").lower() or None, pmid=values["pmid"], pmcid=f"PMC{pmcid}" if pmcid else None)
+        year=int(year[0]) if year else None, doi=(values["doi"] or "").lower() or None, pmid=values["pmid"],
+        pmcid=f"PMC{pmcid}" if pmcid else None)
 
 
 def _words(value: Any) -> str | None:

@@ -14,6 +14,8 @@ from .pdf import read_pdf
 
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 
+_ERROR_PAGE = re.compile(r"[45]\d\d\b|page not found|error\b|access denied", re.IGNORECASE)
+
 
 def read_guideline(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
     """One document from the bytes of a file; a Drop with a reason where there is none in them."""
@@ -55,6 +57,8 @@ def read_html(data: bytes, name: str, source: str, domain: str, licence: str | N
     text = clean(found or "")
     if not text:
         return Drop(key, name, "no-main-text")
+    if _ERROR_PAGE.match(title or "") and len(text) < 1000:
+        return Drop(key, name, "error-page", title)
     document = Document(id=key, text=text, source=source, domain=domain, source_file=name, title=title, language=language,
                         licence=(name_licence(link, "") if link else None) or licence, licence_url=link)
     opening = one_line(text[:300].lstrip("# ")) or ""
@@ -82,4 +86,4 @@ def _title(tree: object) -> str | None:
         if words and len(words) > 3:
             return words
     whole = one_line(tree.findtext(".//title"))
-    return max(re.split(r"\s+[|»·–—]\s+", whole), key=len) if whole else None
+    return max(re.split(r"\s+[|»·\u2013\u2014]\s+", whole), key=len) if whole else None

@@ -33,4 +33,4 @@ def doubles_by_identifier(documents: pa.Table, formats: Sequence[str]) -> tuple[
         found = connection.execute(
             f"select double, arg_min(kept, (abstract, kept)) as kept from ({' union all '.join(pairs)}) group by double order by double"
         ).fetchnumpy()
-    return found["double"].astype(np.int64), found["kept"].astype(np.int64)
+    return np.asarray(found["double"], np.int64), np.asarray(found["kept"], np.int64)

@@ -86,7 +86,7 @@ def _licence(meta: Element) -> tuple[str | None, str]:
     permissions = child(meta, "permissions")
     for licence in (e for e in (permissions if permissions is not None else ()) if local(e) == "license"):
         links = [licence.get(_XLINK), *(e.get(_XLINK) or e.text for e in licence.iter() if local(e) in ("ext-link", "license_ref", "uri"))]
-        url = next((link.strip() for link in links if link and "licen" in link or link and "publicdomain" in link), None)
+        url = next((link.strip() for link in links if (link and "licen" in link) or (link and "publicdomain" in link)), None)
         return url, " ".join("".join(licence.itertext()).split())
     statement = child(permissions, "copyright-statement") if permissions is not None else None
     if statement is None:
@@ -153,9 +153,7 @@ def _paragraph(element: Element, depth: int) -> Iterator[str]:
 def _items(element: Element, level: int) -> Iterator[str]:
     """A list's items, one a line; a list within is indented by two spaces."""
     ordered = element.get("list-type", "") in ("order", "arabic", "number")
-    number = 0
-    for item in (e for e in element if local(e) == "list-item"):
-        number += 1
+    for number, item in enumerate((e for e in element if local(e) == "list-item"), start=1):
         within = [e for e in item if local(e) == "list"]
         words = " ".join(block for part in item if local(part) != "list" for block in _block(part, 6) if block)
         yield f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(words.split())}"

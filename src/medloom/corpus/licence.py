@@ -9,7 +9,8 @@ _WORDS = re.compile(r"creative commons|\bcc[ -]by\b", re.IGNORECASE)
 
 
 def name_licence(url: str | None, words: str) -> str | None:
-    """"CC-BY-4.0", "CC-BY-NC-3.0", "CC0-1.0" …; without a version where none is given; the words themselves, cut short, where they name none."""
+    """A licence as "CC-BY-4.0", "CC0-1.0" and so on, without a version where none is given; the words themselves, cut short, where
+    they name none; None where there are none."""
     found = _ADDRESS.search(url or "") or _ADDRESS.search(words)
     if found:
         kind, version = found[2].upper(), found[3]

@@ -34,10 +34,10 @@ def linear(element: Element) -> str:
     return " ".join(text.split()) if kind == "math" else text
 
 
-_SPACED = frozenset("=<>≤≥≠≈∼~+±×·→∈⊂∝≡|") | {"-", "−"}
+_SPACED = frozenset("=<>~+-|·→±≤≥≠≈≡∈⊂∝\u223c\u00d7\u2212")
 
 
 def _one(part: str) -> str:
     """An operand, in brackets where it is more than one thing."""
     part = part.strip()
-    return f"({part})" if any(sign in part for sign in " +-−/") else part
+    return f"({part})" if any(sign in part for sign in " +-/\u2212") else part

@@ -1,8 +1,8 @@
 """MEDLINE/PubMed XML: citations with an abstract become documents, citation by citation.
 
-The file is cut at its citations and each is parsed alone, so that a broken one costs itself only. An abstract is
-English in MEDLINE even where the article is not (the others stand in OtherAbstract, which is not read): `language` is "en" where the article
-is declared English and left open otherwise, for the text to decide.
+The file is cut at its citations and each is parsed alone, so that a broken one costs itself only. MEDLINE's Language is that of
+the article; its Abstract is English even where the article is not (others stand in OtherAbstract, which is not read). So
+`language` is "en" where the article is declared English and left open otherwise, for the text to decide.
 Element descriptions: https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html
 """
 

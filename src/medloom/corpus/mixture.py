@@ -25,7 +25,8 @@ class Stock:
     lengths: Numbers
 
 
-def mix(stock: Stock, shares: Mapping[str, float | None], *, tokens: int | None, epochs: float, seed: int) -> tuple[Numbers, dict[str, Any]]:
+def mix(stock: Stock, shares: Mapping[str, float | None], *, tokens: int | None, epochs: float,
+        seed: int) -> tuple[Numbers, dict[str, Any]]:
     """The numbers of documents in training order, repeats included, and the account of asked and realised shares.
 
     Sources without a share enter together and whole, once an epoch; a source with one is drawn until it has that share of the tokens.
@@ -38,16 +39,15 @@ def mix(stock: Stock, shares: Mapping[str, float | None], *, tokens: int | None,
     shared = {name: share for name, share in shares.items() if share is not None}
     for name in shared:
         if not stock_tokens[name]:
-            raise Refusal(f"corpus.sources.{name}: has a share of {shared[name]:g} and no document left to give; drop the share or see report.md")
+            raise Refusal(f"corpus.sources.{name}: has a share of {shared[name]:g} and no document left to give; "
+                          "see the corpus's report.md for why, or take the source out")
     whole = [name for name in shares if name not in shared]
     whole_tokens = sum(stock_tokens[name] for name in whole)
     rest = max(0.0, 1.0 - sum(shared.values())) if whole else 0.0
     if whole and not whole_tokens:
         raise Refusal(f"corpus: no document is left of {', '.join(whole)}; see report.md for the reasons")
-    if tokens is None:
-        total = epochs * (whole_tokens / rest if rest else sum(stock_tokens.values()))
-    else:
-        total = float(tokens)
+    once = whole_tokens / rest if rest else sum(stock_tokens.values())
+    total = epochs * once if tokens is None else float(tokens)
 
     streams = [_draw(np.flatnonzero(of_source == name), stock, share * total, seed, name) for name, share in sorted(shared.items())]
     if rest:

@@ -17,17 +17,18 @@ from .licence import find_licence
 
 EDGE_LINES = 4
 _DIGITS = re.compile(r"\d+|\b[ivxlc]+\b")
-_PAGE_NUMBER = re.compile(r"^[\s|–-]*(?:page\s+)?(?:\d{1,4}|[ivxlc]{1,7})(?:\s+of\s+\d+)?[\s|–-]*$", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"^[\s|\u2013-]*(?:page\s+)?(?:\d{1,4}|[ivxlc]{1,7})(?:\s+of\s+\d+)?[\s|\u2013-]*$", re.IGNORECASE)
 _LEADERS = re.compile(r"(?:\.\s?){4,}\s*(?:\d{1,4}|[ivxlc]{1,7})\s*$", re.IGNORECASE)
 _ENDS_IN_NUMBER = re.compile(r"\S\s+(?:\d{1,3}|[ivxlc]{1,6})$")
 _NUMBERED = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,4})\.?\s+[A-Z][^.;:]{2,90}$")
 _NAMED = re.compile(r"^(?:abstract|background|introduction|methods|results|discussion|conclusions?|recommendations?|acknowledge?ments"
-                    r"|executive summary|glossary|abbreviations(?: and acronyms)?|foreword|annex(?:es)?\b.{0,80}|appendix\b.{0,80})$", re.IGNORECASE)
+                    r"|executive summary|glossary|abbreviations(?: and acronyms)?|foreword|annex(?:es)?\b.{0,80}|appendix\b.{0,80})$",
+                    re.IGNORECASE)
 _REFERENCES = re.compile(r"^(?:\d{1,2}\.?\s+)?(?:references?|bibliography|reference list|literature cited)$", re.IGNORECASE)
 _AFTER_REFERENCES = re.compile(r"^(?:annex(?:es)?|appendix|appendices|glossary|supplement)\b", re.IGNORECASE)
 _BROKEN_WORD = re.compile(r"(\w+)[\x02\ufffe]\s*(\w+)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_BULLET = re.compile(r"^(?:[•●▪■◦‣∙·–-]|\(?[a-z0-9]{1,2}\)|\d{1,2}\.)\s")
+_BULLET = re.compile(r"^(?:[•●▪■◦‣∙·\u2013-]|\(?[a-z0-9]{1,2}\)|\d{1,2}\.)\s")
 
 
 def read_pdf(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
@@ -57,7 +58,8 @@ def read_pdf(data: bytes, name: str, source: str, domain: str, licence: str | No
         return Drop(key, name, "no-text-layer")
     stem = name.rpartition("/")[2].rpartition(".")[0]
     name_found, address = find_licence(text[:20_000])
-    document = Document(id=key, text=text, source=source, domain=domain, source_file=name, licence=name_found or licence, licence_url=address,
+    document = Document(id=key, text=text, source=source, domain=domain, source_file=name, licence=name_found or licence,
+                        licence_url=address,
                         title=title if title and " " in title else one_line(stem))
     return replace(document, text=f"{document.title}\n\n{text}")
 
@@ -149,5 +151,5 @@ def paragraphs(lines: list[str]) -> list[str]:
             blocks[-1] += f" {line}"
         else:
             blocks.append(line)
-        is_open = len(line) >= 0.7 * full and not line.endswith((".", "!", "?", ":")) or len(line) >= 0.92 * full
+        is_open = (len(line) >= 0.7 * full and not line.endswith((".", "!", "?", ":"))) or len(line) >= 0.92 * full
     return blocks

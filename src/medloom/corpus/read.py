@@ -30,6 +30,7 @@ from .medline import Deletion, Versioned, read_medline
 
 VERSION = 1  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
+SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
 RECORDS = {"jsonl": read_json_lines, "parquet": read_parquet}
 
@@ -105,7 +106,7 @@ def read_source(source: Source, root: Path, settings: Corpus, out: Path, progres
 def _groups(base: Path, names: list[str]) -> Iterator[tuple[str, ...]]:
     """Consecutive files, some 64 groups of them, of 1 to 64 MB each; a greater file is its own group. The input alone decides."""
     sizes = [(base / name).stat().st_size for name in names]
-    limit = min(max(sum(sizes) // 64, MEGABYTE), 64 * MEGABYTE)
+    limit = min(max(sum(sizes) // 64, SMALLEST_GROUP), 64 * MEGABYTE)
     group: list[str] = []
     held = 0
     for name, size in zip(names, sizes, strict=True):

@@ -54,14 +54,14 @@ class SourceAccount:
         licences = dict(sorted(self.licences.most_common(), key=lambda pair: (-pair[1], pair[0]))[:COMMON])
         others = self.licences.total() - sum(licences.values())
         return {
-            "name": self.name, "domain": self.domain, "files": self.files, "records": self.records, "dropped": dict(sorted(self.dropped.items())),
+            "name": self.name, "domain": self.domain, "files": self.files, "records": self.records,
+            "dropped": dict(sorted(self.dropped.items())),
             **{split: {"documents": self.documents[split], "characters": self.characters[split]} for split in ("train", "valid")},
             "licences": {**licences, **({"others": others} if others else {})}, "languages": dict(sorted(self.languages.items())),
         }
 
 
-def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus, seed: int, questions: Mapping[str, int],
-                 near_share: float) -> dict[str, Any]:
+def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus, seed: int, questions: Mapping[str, int]) -> dict[str, Any]:
     """Write report.json and report.md into `out`; the figures for the ledger are returned."""
     hits: Counter[str] = sum((account.benchmarks for account in accounts), Counter())
     totals = {split: {"documents": sum(a.documents[split] for a in accounts), "characters": sum(a.characters[split] for a in accounts)}
@@ -78,8 +78,7 @@ def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus,
     }
     write_json(out / "report.json", report)
     write_text(out / "report.md", _markdown(report))
-    return {"records": report["records"], **totals, "dropped": report["dropped"], "near_duplicate_share": round(near_share, 6),
-            "benchmarks": report["benchmarks"]}
+    return {"records": report["records"], **totals, "dropped": report["dropped"], "benchmarks": report["benchmarks"]}
 
 
 def _markdown(report: Mapping[str, Any]) -> str:
@@ -87,13 +86,15 @@ def _markdown(report: Mapping[str, Any]) -> str:
              "|---|---|--:|--:|--:|--:|--:|--:|"]
     for source in report["sources"]:
         characters = source["train"]["characters"] + source["valid"]["characters"]
-        lines.append(f"| {source['name']} | {source['domain']} | {source['files']:,} | {source['records']:,} | {source['train']['documents']:,} "
-                     f"| {source['valid']['documents']:,} | {characters:,} | {sum(source['dropped'].values()):,} |")
+        lines.append(f"| {source['name']} | {source['domain']} | {source['files']:,} | {source['records']:,} "
+                     f"| {source['train']['documents']:,} | {source['valid']['documents']:,} | {characters:,} "
+                     f"| {sum(source['dropped'].values()):,} |")
     lines += ["", "## What was left out, and why", "", "| source | reason | records |", "|---|---|--:|"]
     lines += [f"| {source['name']} | {reason} | {count:,} |" for source in report["sources"] for reason, count in source["dropped"].items()]
     if report["benchmarks"]:
         lines += ["", "## Benchmarks guarded against", "", "| benchmark | questions | documents left out |", "|---|--:|--:|"]
         lines += [f"| {name} | {entry['questions']:,} | {entry['documents_dropped']:,} |" for name, entry in report["benchmarks"].items()]
     lines += ["", "## Licences of what stayed", "", "| source | licence | documents |", "|---|---|--:|"]
-    lines += [f"| {source['name']} | {name.replace('|', '/')} | {count:,} |" for source in report["sources"] for name, count in source["licences"].items()]
+    lines += [f"| {source['name']} | {name.replace('|', '/')} | {count:,} |"
+              for source in report["sources"] for name, count in source["licences"].items()]
     return "\n".join(lines) + "\n"

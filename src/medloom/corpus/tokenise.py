@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from medloom.ledger import Progress, Refusal
 from medloom.ledger.files import atomic, sha256_file, write_json
-from medloom.model import load_tokenizer
-from medloom.model.tokens import TokenStore, TokenStoreWriter
 from medloom.recipe import Corpus, Source
 
 from .engine import run_shards
 from .mixture import Stock, mix
+
+if TYPE_CHECKING:
+    from medloom.model import Tokenizer  # which brings torch: seconds, in every process of a pool that only reads
 
 PIECE = 16_384  # tokens: a book is drawn and shuffled in pieces, or one would outweigh a share and fill thousands of steps alone
 DOCUMENTS = pa.schema([("id", pa.string()), ("source", pa.string()), ("domain", pa.string()), ("piece", pa.int32()), ("start", pa.int64()),
@@ -45,9 +46,11 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
 
     Writes `out/train.bin` and `.idx` (Megatron's form; each document opened and closed as the tokenizer does), `out/documents.parquet`
     (schema DOCUMENTS, a row per document of the store; a text beyond PIECE tokens is several, numbered by `piece`, of which the
-    first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`) and `out/mixture.json`.
-    Finished chunks wait in `state`. Raises Refusal where there is no corpus or no tokenizer.
+    first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`) and
+    `out/mixture.json`. Finished chunks wait in `state`. Raises Refusal where there is no corpus or no tokenizer.
     """
+    from medloom.model import TokenStore, TokenStoreWriter, load_tokenizer
+
     path = corpus / "train.parquet"
     if not path.is_file():
         raise Refusal(f"{corpus}: no train.parquet here; build the corpus first: medloom corpus RECIPE")
@@ -78,15 +81,22 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
         np.save(stream, order)
     write_json(out / "mixture.json", account)
     size = sum(part["bytes"] for part in done)
-    return {"tokens_in_stock": int(lengths.sum()), "documents_in_stock": len(set(columns["id"])), "bytes_per_token": size / max(int(lengths.sum()), 1),
-            "mixture": account, "wall_seconds": seconds, "tokens_per_second": int(lengths.sum()) / seconds}
+    return {"tokens_in_stock": int(lengths.sum()), "documents_in_stock": len(set(columns["id"])),
+            "bytes_per_token": size / max(int(lengths.sum()), 1), "mixture": account, "wall_seconds": seconds,
+            "tokens_per_second": int(lengths.sum()) / seconds}
 
 
-_tokenizer = lru_cache(maxsize=1)(load_tokenizer)
+@lru_cache(maxsize=1)
+def _tokenizer(model: Path) -> Tokenizer:
+    from medloom.model import load_tokenizer
+
+    return load_tokenizer(model)
 
 
 def encode_chunk(chunk: Chunk) -> dict[str, Any]:
     """Encode one row group into a token store of its own and return its rows, column by column, which are also written, last."""
+    from medloom.model import TokenStoreWriter
+
     record = chunk.prefix.with_suffix(".json")
     if record.exists():
         known: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
@@ -103,7 +113,8 @@ def encode_chunk(chunk: Chunk) -> dict[str, Any]:
             for piece, start in enumerate(range(0, len(ids), PIECE)):
                 part = ids[start : start + PIECE]
                 writer.add(part)
-                for column, value in zip(("id", "source", "domain", "piece", "length"), (name, source, domain, piece, len(part)), strict=True):
+                row = {"id": name, "source": source, "domain": domain, "piece": piece, "length": len(part)}
+                for column, value in row.items():
                     result[column].append(value)
     write_json(record, result)
     return result

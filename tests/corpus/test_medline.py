@@ -1,0 +1,86 @@
+"""MEDLINE: what the specification says of records, on small ones and on a real file."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from pathlib import Path
+
+from medloom.corpus.document import Drop
+from medloom.corpus.medline import Deletion, Versioned, read_medline
+
+HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet SYSTEM "http://dtd.nlm.nih.gov/x.dtd">\n<PubmedArticleSet>\n'
+
+
+def record(pmid: int, abstract: str = "<AbstractText>Fine words.</AbstractText>", *, title: str = "A title.", language: str = "eng",
+           version: int = 1, ids: str = "") -> str:
+    languages = "".join(f"<Language>{code}</Language>" for code in language.split())
+    return (f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><Journal><JournalIssue><PubDate>'
+            f"<MedlineDate>1998 Dec-1999 Jan</MedlineDate></PubDate></JournalIssue></Journal><ArticleTitle>{title}</ArticleTitle>"
+            f"<Abstract>{abstract}<CopyrightInformation>Copyright X.</CopyrightInformation></Abstract>{languages}</Article></MedlineCitation>"
+            f"<PubmedData><ArticleIdList>{ids}</ArticleIdList><ReferenceList><Reference><ArticleIdList>"
+            '<ArticleId IdType="doi">10.1/of-a-reference</ArticleId></ArticleIdList></Reference></ReferenceList></PubmedData></PubmedArticle>\n')
+
+
+def read(path: Path) -> tuple[list[object], list[tuple[str, str]]]:
+    faults: list[tuple[str, str]] = []
+    return list(read_medline(path, path.name, "abstracts", "medical", None, faults)), faults
+
+
+def written(path: Path, *records: str) -> Path:
+    path.write_text(HEAD + "".join(records) + "</PubmedArticleSet>", encoding="utf-8")
+    return path
+
+
+def test_a_record_keeps_labels_comparisons_and_identifiers(tmp_path: Path) -> None:
+    abstract = ('<AbstractText Label="METHODS" NlmCategory="METHODS">Dose &lt;5 mg/kg in 10<sup>9</sup>/L; age &gt; 3 y, H<sub>2</sub>O.</AbstractText>'
+                '<AbstractText Label="UNLABELLED">or <i>fluids</i> &alpha;&#8211;&#x3b2;.</AbstractText><AbstractText Label="RESULTS"/>')
+    ids = '<ArticleId IdType="doi">10.1002/(SICI)1&lt;2::AID&gt;3</ArticleId><ArticleId IdType="pmc">PMC77</ArticleId>'
+    [item], faults = read(written(tmp_path / "a.xml", record(5, abstract, title="[Über <i>Dinge</i>].", language="ger eng", ids=ids)))
+    assert isinstance(item, Versioned) and not faults
+    document = item.document
+    assert document.text == "Über Dinge.\n\nMETHODS: Dose <5 mg/kg in 10^9/L; age > 3 y, H2O.\n\nor fluids α–β."
+    assert (document.id, document.pmid, document.pmcid, document.doi) == ("pmid:5", "5", "PMC77", "10.1002/(sici)1<2::aid>3")
+    assert (document.language, document.year, document.licence) == ("en", 1998, "Copyright X.")
+
+
+def test_language_of_an_article_is_not_that_of_its_abstract(tmp_path: Path) -> None:
+    [item], _ = read(written(tmp_path / "a.xml", record(5, language="ger")))
+    assert isinstance(item, Versioned) and item.document.language is None
+
+
+def test_one_broken_record_costs_itself_only(tmp_path: Path) -> None:
+    broken = record(2).replace("</ArticleTitle>", "")
+    unended = record(3).replace("</PubmedArticle>", "")
+    deletion = '<DeleteCitation><PMID Version="1">8</PMID><PMID Version="1">9</PMID></DeleteCitation>'
+    items, _ = read(written(tmp_path / "a.xml", record(1), broken, unended, record(4, abstract=""), record(5), deletion))
+    kinds = [item.document.id if isinstance(item, Versioned) else (item.id, item.reason) if isinstance(item, Drop) else item for item in items]
+    assert kinds == ["pmid:1", ("pmid:2", "broken-record"), ("pmid:3", "broken-record"), ("pmid:4", "no-abstract"), "pmid:5",
+                     Deletion(("8", "9"))]
+
+
+def test_entities_of_a_hostile_record_are_not_resolved(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not for the corpus")
+    head = f'<!DOCTYPE PubmedArticleSet [<!ENTITY steal SYSTEM "{secret.as_uri()}">]><PubmedArticleSet>'
+    path = tmp_path / "a.xml"
+    path.write_text(head + record(1, "<AbstractText>see &steal; here</AbstractText>") + record(2) + "</PubmedArticleSet>")
+    items, _ = read(path)
+    assert [type(item) for item in items] == [Drop, Versioned]
+
+
+def test_a_truncated_file_gives_what_could_be_read(tmp_path: Path) -> None:
+    whole = gzip.compress((HEAD + "".join(record(n, f"<AbstractText>{n * 7919} words {n * 104729}</AbstractText>") for n in range(1, 400))).encode())
+    path = tmp_path / "a.xml.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    items, faults = read(path)
+    assert sum(isinstance(item, Versioned) for item in items) > 100
+    assert [reason for reason, _ in faults] == ["truncated-file"]
+
+
+def test_a_real_baseline_file(shared: Path) -> None:
+    items, faults = read(shared / "corpus/medline/pubmed21n1001.xml.gz")
+    documents = [item.document for item in items if isinstance(item, Versioned)]
+    assert Counter(type(item) for item in items) == {Versioned: 26, Drop: 11} and not faults
+    assert all(document.language == "en" and document.doi and document.year in (2019, 2020) for document in documents)
+    assert any("\n\nMETHODS: " in document.text for document in documents)
