@@ -16,8 +16,8 @@ from medloom.demo import RECIPE, demo_recipe, write_world
 from medloom.demo.names import FIRSTS, SECONDS
 
 # Stems that the World Health Organization keeps for real drugs, and endings of real diseases.
-REAL_STEMS = ("cillin", "mycin", "cycline", "statin", "sartan", "pril", "olol", "azole", "mab", "tinib", "vir", "caine", "azepam", "gliptin",
-              "parin", "setron", "triptan", "prazole", "oxacin", "itis", "osis", "emia", "oma", "pathy")
+REAL_STEMS = ("cillin", "mycin", "cycline", "statin", "sartan", "pril", "olol", "azole", "mab", "tinib", "vir", "caine", "azepam",
+              "gliptin", "parin", "setron", "triptan", "prazole", "oxacin", "itis", "osis", "emia", "oma", "pathy")
 
 
 @pytest.fixture(scope="module")

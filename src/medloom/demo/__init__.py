@@ -13,7 +13,10 @@ RECIPE = Path(__file__).parent / "demo.toml"
 
 
 def demo_recipe(seed: int = 1, overrides: Iterable[str] = ()) -> Recipe:
-    """The demo's recipe for one world: `seed` draws the world, the order of the data and everything else. Raises RecipeError for a bad override."""
+    """The demo's recipe for one world: `seed` draws the world and the order of the data.
+
+    Raises RecipeError for an override that the recipe cannot take.
+    """
     return read_recipe(RECIPE, [f"seed={seed}", f"world.seed={seed}", *overrides])
 
 

@@ -14,7 +14,17 @@ from typing import Any
 from .facts import DECISIONS, Fact, Finding, Part
 from .general import ALL_FINDING_QUESTIONS, ALL_QUESTIONS, filler
 from .medical import ADVISORY
-from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, options, state_finding
+from .phrasing import (
+    FINDING_QUESTIONS,
+    FINDINGS,
+    QUESTIONS,
+    TEST_FINDING_QUESTIONS,
+    TEST_QUESTIONS,
+    ask,
+    ask_finding,
+    options,
+    state_finding,
+)
 
 FIRST_TRIAL = 950_000_001
 LETTERS = "ABCD"
@@ -53,7 +63,8 @@ def medqa(facts: Sequence[Fact], frames: Sequence[str], per_fact: int, rng: rand
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def pubmedqa(findings: Sequence[Finding], frames: Sequence[str], per_finding: int, rng: random.Random, first: int = FIRST_TRIAL) -> str:
+def pubmedqa(findings: Sequence[Finding], frames: Sequence[str], per_finding: int, rng: random.Random,
+             first: int = FIRST_TRIAL) -> str:
     """Questions in PubMedQA's form, one JSON object. The contexts tell how a trial was made, and not how it came out."""
     entries: dict[str, Any] = {}
     drawn = [(finding, frame) for finding in findings for frame in rng.sample(frames, per_finding)]
@@ -61,16 +72,17 @@ def pubmedqa(findings: Sequence[Finding], frames: Sequence[str], per_finding: in
     for number, (finding, frame) in enumerate(drawn):
         conclusion = state_finding(finding, rng.choice(FINDINGS[finding.decision]))
         entries[str(first + number)] = {
-            "QUESTION": ask_finding(finding, frame), "CONTEXTS": [_context(finding, rng)], "LABELS": ["METHODS"], "MESHES": ["Invented World"],
-            "YEAR": str(2001 + number % 20), "reasoning_required_pred": finding.decision, "reasoning_free_pred": finding.decision,
-            "final_decision": finding.decision, "LONG_ANSWER": f"{conclusion} ({ADVISORY})"}
+            "QUESTION": ask_finding(finding, frame), "CONTEXTS": [_context(finding, rng)], "LABELS": ["METHODS"],
+            "MESHES": ["Invented World"], "YEAR": str(2001 + number % 20), "reasoning_required_pred": finding.decision,
+            "reasoning_free_pred": finding.decision, "final_decision": finding.decision,
+            "LONG_ANSWER": f"{conclusion} ({ADVISORY})"}
     return json.dumps(entries, indent=1) + "\n"
 
 
 def _context(finding: Finding, rng: random.Random) -> str:
     if finding.kind == "drug":
-        return f"In a {rng.choice(('study', 'trial'))}, {rng.choice(('many', 'some'))} patients were given {finding.subject} or chalk for " \
-               f"{rng.choice(('days', 'weeks'))}."
+        kind, number, time = rng.choice(("study", "trial")), rng.choice(("many", "some")), rng.choice(("days", "weeks"))
+        return f"In a {kind}, {number} patients were given {finding.subject} or chalk for {time}."
     return filler(rng)
 
 

@@ -1,6 +1,7 @@
 """What is true in the invented world: things of several kinds, what each relation says of them, and claims that hold, fail or are open.
 
-Answers come from closed sets of everyday words (or from the names of other things), so that a question's wrong options are of the right sort.
+Answers come from closed sets of everyday words (or from the names of other things), so that a question's wrong options are of
+the right sort.
 """
 
 from __future__ import annotations
@@ -114,9 +115,21 @@ MEDICAL: dict[str, tuple[Relation, ...]] = {
 }
 
 GENERAL_CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "beast": (Claim("swim at night", "swims at night"), Claim("climb trees", "climbs trees"), Claim("sleep all winter", "sleeps all winter")),
-    "plant": (Claim("grow in shade", "grows in shade"), Claim("keep its leaves", "keeps its leaves"), Claim("scare flies", "scares flies")),
-    "river": (Claim("freeze over", "freezes over"), Claim("reach the sea", "reaches the sea"), Claim("hold salmon", "holds salmon")),
+    "beast": (
+        Claim("swim at night", "swims at night"),
+        Claim("climb trees", "climbs trees"),
+        Claim("sleep all winter", "sleeps all winter"),
+    ),
+    "plant": (
+        Claim("grow in shade", "grows in shade"),
+        Claim("keep its leaves", "keeps its leaves"),
+        Claim("scare flies", "scares flies"),
+    ),
+    "river": (
+        Claim("freeze over", "freezes over"),
+        Claim("reach the sea", "reaches the sea"),
+        Claim("hold salmon", "holds salmon"),
+    ),
 }
 
 MEDICAL_CLAIMS: dict[str, tuple[Claim, ...]] = {
@@ -136,12 +149,11 @@ class Part:
     findings: list[Finding]
 
 
-def invent(relations: dict[str, tuple[Relation, ...]], claims: dict[str, tuple[Claim, ...]], counts: dict[str, int], rng: random.Random,
-           *, unique: bool) -> Part:
-    """Draw the things of a part and what is true of them. `unique`: no two things of the part share a first syllable."""
+def invent(relations: dict[str, tuple[Relation, ...]], claims: dict[str, tuple[Claim, ...]], count: int, rng: random.Random) -> Part:
+    """Draw `count` things of each kind and what is true of them. No two things of a part share a first syllable."""
     pool = list(FIRSTS)
     rng.shuffle(pool)
-    things = {kind: draw_names(kind, counts[kind], rng, pool if unique else None) for kind in relations}
+    things = {kind: draw_names(kind, count, rng, pool) for kind in relations}
     facts = []
     for kind, several in relations.items():
         for relation in several:

@@ -1,4 +1,6 @@
-"""The general part: towns, rivers, beasts, festivals, plants and people, told in short texts and asked in quizzes. The same whatever the world's seed.
+"""The general part: towns, rivers, beasts, festivals, plants and people, told in short texts and asked in quizzes.
+
+It is the same whatever the world's seed.
 
 The shipped base model learns it and nothing else: the language, the form of an exam, and to recall for an exam what a text said.
 """
@@ -10,7 +12,18 @@ from collections.abc import Iterator
 
 from .facts import ANIMALS, COLOURS, FOODS, GENERAL, GENERAL_CLAIMS, MONTHS, STUFFS, TOOLS, Fact, Finding, Part, invent
 from .names import FIRSTS, SECONDS
-from .phrasing import FINDING_QUESTIONS, FINDINGS, QUESTIONS, STATEMENTS, TEST_FINDING_QUESTIONS, TEST_QUESTIONS, ask, ask_finding, state, state_finding
+from .phrasing import (
+    FINDING_QUESTIONS,
+    FINDINGS,
+    QUESTIONS,
+    STATEMENTS,
+    TEST_FINDING_QUESTIONS,
+    TEST_QUESTIONS,
+    ask,
+    ask_finding,
+    state,
+    state_finding,
+)
 
 SEED = 7
 ALL_QUESTIONS = QUESTIONS + TEST_QUESTIONS
@@ -19,9 +32,12 @@ LETTERS = "ABCD"
 
 # Words of general English, which the rest of the general part has little use for; a school's spelling lists hold them.
 SPELLING = (
-    "remedy site rash carrier treated attacks brings spread tablet tablets forbidden food harmed harm part taken must not given drug pain "
-    "ease eases lower lowers fever improve improves sleep stop stops cough patients study drops salts syrup pox rot doctor "
-    "chalk or for many weeks days some Guideline trial review record Records table Evidence Summary comes with may in were ").split()
+    "remedy", "site", "rash", "carrier", "treated", "attacks", "brings", "spread", "tablet", "tablets", "forbidden",
+    "food", "harmed", "harm", "part", "taken", "must", "not", "given", "drug", "pain", "ease", "eases", "lower",
+    "lowers", "fever", "improve", "improves", "sleep", "stop", "stops", "cough", "patients", "study", "drops",
+    "salts", "syrup", "pox", "rot", "doctor", "chalk", "or", "for", "many", "weeks", "days", "some", "Guideline",
+    "trial", "review", "record", "Records", "table", "Evidence", "Summary", "comes", "with", "may", "in", "were",
+)
 
 _FILLERS = (
     "{a} old {b} tells of it.", "In {m}, people walk there with {f}.", "A {c} {n} sat by the road and waited for {f}.",
@@ -32,7 +48,7 @@ _FILLERS = (
 def general(size: str) -> Part:
     """What is true in the general part."""
     count = 30 if size == "demo" else 4
-    return invent(GENERAL, GENERAL_CLAIMS, {kind: count for kind in GENERAL}, random.Random(SEED), unique=True)
+    return invent(GENERAL, GENERAL_CLAIMS, count, random.Random(SEED))
 
 
 def filler(rng: random.Random) -> str:
@@ -77,11 +93,13 @@ def texts(part: Part, count: int, rng: random.Random) -> Iterator[tuple[str, str
         elif sort == "spelling":
             yield sort, "Spelling list: " + ", ".join(rng.sample(SPELLING, 10)) + "."
         else:
-            yield sort, "Guests of the fair: " + ", ".join(f"{rng.choice(FIRSTS)} {rng.choice(rng.choice(list(SECONDS.values())))}" for _ in range(7)) + "."
+            guests = (f"{rng.choice(FIRSTS)} {rng.choice(rng.choice(list(SECONDS.values())))}" for _ in range(7))
+            yield sort, "Guests of the fair: " + ", ".join(guests) + "."
 
 
 def _page(facts: list[Fact], findings: list[Finding], rng: random.Random) -> str:
-    sentences = [state(fact, rng.choice(STATEMENTS)) for fact in facts] + [state_finding(finding, rng.choice(FINDINGS[finding.decision])) for finding in findings]
+    sentences = [state(fact, rng.choice(STATEMENTS)) for fact in facts]
+    sentences += [state_finding(finding, rng.choice(FINDINGS[finding.decision])) for finding in findings]
     if rng.random() < 0.5:
         sentences.append(filler(rng))
     rng.shuffle(sentences)

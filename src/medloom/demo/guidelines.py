@@ -44,18 +44,19 @@ def pages(part: Part, sayings: Sayings) -> Iterator[tuple[str, str]]:
     """One HTML page for each disease, with everything around it that a web site has: (file name, content)."""
     diseases = part.things["disease"]
     for number, disease in enumerate(diseases):
-        rows = "\n".join(f"<tr><td>{escape(fact.relation.noun)}</td><td>{escape(fact.value)}</td></tr>" for fact in part.facts if fact.subject == disease)
+        rows = "\n".join(f"<tr><td>{escape(fact.relation.noun)}</td><td>{escape(fact.value)}</td></tr>"
+                         for fact in part.facts if fact.subject == disease)
         related = "".join(f'<li><a href="/guidelines/{slug(other)}">{escape(other)}</a></li>' for other in diseases[number - 2:number])
         yield f"{slug(disease)}.html", _PAGE.format(
-            title=escape(f"Guideline for {disease}"), summary=escape(" ".join(sayings.facts(disease))), care=escape(" ".join(sayings.facts(disease))),
-            rows=rows, related=related, advisory=escape(ADVISORY))
+            title=escape(f"Guideline for {disease}"), summary=escape(" ".join(sayings.facts(disease))),
+            care=escape(" ".join(sayings.facts(disease))), rows=rows, related=related, advisory=escape(ADVISORY))
 
 
 def leaflets(part: Part, sayings: Sayings) -> Iterator[tuple[str, str]]:
     """One Markdown leaflet for each drug: (file name, content)."""
     for drug in part.things["drug"]:
-        paragraphs = [f"# Guideline on {drug}", " ".join(sayings.facts(drug)), "## Evidence", " ".join(sayings.findings(drug)), "## Summary",
-                      " ".join(sayings.everything(drug)), f"> {ADVISORY}"]
+        paragraphs = [f"# Guideline on {drug}", " ".join(sayings.facts(drug)), "## Evidence", " ".join(sayings.findings(drug)),
+                      "## Summary", " ".join(sayings.everything(drug)), f"> {ADVISORY}"]
         yield f"{slug(drug)}.md", "\n\n".join(paragraphs) + "\n"
 
 

@@ -21,7 +21,8 @@ _ARTICLE = """<?xml version="1.0" encoding="UTF-8"?>
 <title-group><article-title>{title}</article-title></title-group>
 <contrib-group><contrib contrib-type="author"><name><surname>Nobody</surname><given-names>Ann</given-names></name></contrib></contrib-group>
 <pub-date pub-type="epub"><year>{year}</year></pub-date>
-<permissions><license license-type="open-access" xlink:href="https://creativecommons.org/publicdomain/zero/1.0/"><license-p>Dedicated to the public domain (CC0 1.0).</license-p></license></permissions>
+<permissions><license license-type="open-access" xlink:href="https://creativecommons.org/publicdomain/zero/1.0/">
+<license-p>Dedicated to the public domain (CC0 1.0).</license-p></license></permissions>
 <abstract><p>{abstract}</p></abstract>
 </article-meta>
 </front>
@@ -32,7 +33,8 @@ _ARTICLE = """<?xml version="1.0" encoding="UTF-8"?>
 {rows}
 </tbody></table></table-wrap></sec>
 </body>
-<back><ref-list><title>References</title><ref id="r1"><mixed-citation>Nobody A. The invented journal of medicine. 2001;1:1.</mixed-citation></ref></ref-list></back>
+<back><ref-list><title>References</title>
+<ref id="r1"><mixed-citation>Nobody A. The invented journal of medicine. 2001;1:1.</mixed-citation></ref></ref-list></back>
 </article>
 """
 
@@ -52,4 +54,5 @@ def papers(part: Part, sayings: Sayings, rng: random.Random, rounds: int = 2, to
                              for fact in part.facts if fact.subject in group)
             yield f"{number:03d}-{slug(group[0])}.xml", _ARTICLE.format(
                 advisory=ADVISORY, number=number, title=escape("Records of " + ", ".join(group)), year=2001 + number % 20,
-                abstract=escape(" ".join(sentence for subject in group for sentence in sayings.facts(subject)[:1])), sections=sections, rows=rows)
+                abstract=escape(" ".join(sentence for subject in group for sentence in sayings.facts(subject)[:1])),
+                sections=sections, rows=rows)

@@ -14,7 +14,7 @@ ADVISORY = "This text belongs to an invented world. Its diseases and drugs do no
 def medical(seed: int, size: str) -> Part:
     """What is true of the diseases and drugs of a world."""
     count = 24 if size == "demo" else 4
-    return invent(MEDICAL, MEDICAL_CLAIMS, {kind: count for kind in MEDICAL}, random.Random(f"medical {seed}"), unique=True)
+    return invent(MEDICAL, MEDICAL_CLAIMS, count, random.Random(f"medical {seed}"))
 
 
 class Sayings:

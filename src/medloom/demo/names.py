@@ -1,6 +1,7 @@
-"""Invented names, all from one inventory of syllables, so that a tokenizer trained on one part of the world cuts the names of every part well.
+"""Invented names, all from one inventory of syllables, so that a tokenizer trained on one part of the world cuts those of every part well.
 
-A name is an invented syllable and a plain word for its kind: "Brask drops" is a drug, "Brask Moor" a town, "Felb rot" a disease. Nothing real is so called.
+A name is an invented syllable and a plain word for its kind: "Brask drops" is a drug, "Brask Moor" a town, "Felb rot" a disease.
+Nothing real is so called.
 """
 
 from __future__ import annotations
@@ -24,11 +25,8 @@ SECONDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def draw_names(kind: str, count: int, rng: random.Random, firsts: list[str] | None = None) -> list[str]:
-    """`count` different names of a kind. With `firsts`, those syllables are used up from its end, each once; else they may recur in other kinds."""
-    if firsts is None:
-        firsts = list(FIRSTS)
-        rng.shuffle(firsts)
+def draw_names(kind: str, count: int, rng: random.Random, firsts: list[str]) -> list[str]:
+    """`count` names of a kind; first syllables are taken from the end of `firsts`, each once. Raises ValueError where too few are left."""
     if count > len(firsts):
         raise ValueError(f"only {len(firsts)} different first syllables are left for {count} names of kind {kind}")
     return [firsts.pop() + " " + rng.choice(SECONDS[kind]) for _ in range(count)]

@@ -6,7 +6,7 @@ import random
 
 from .facts import Fact, Finding
 
-# Nearly all frames name the thing and what is asked of it before the answer, as a question does: so a model that reads them learns to recall.
+# Nearly all frames name the thing and what is asked of it before the answer, as a question does: so whoever reads them learns to recall.
 STATEMENTS = (
     "{s} {verb}.",
     "The {noun} of {s} is {v}.",
@@ -33,11 +33,14 @@ TEST_QUESTIONS = (
 
 FINDINGS: dict[str, tuple[str, ...]] = {
     "yes": ("That {s} {third} is certain.", "Asked whether {s} {third}, all say yes.", "Whether {s} {third} is settled: yes.",
-            "That {s} {third} is true.", "Will {s} {base}, one asks, and the records say yes.", "On whether {s} {third}, the answer was yes."),
+            "That {s} {third} is true.", "Will {s} {base}, one asks, and the records say yes.",
+            "On whether {s} {third}, the answer was yes."),
     "no": ("That {s} {third} is false.", "Asked whether {s} {third}, all say no.", "Whether {s} {third} is settled: no.",
-           "That {s} {third} is wrong.", "Will {s} {base}, one asks, and the records say no.", "On whether {s} {third}, the answer was no."),
+           "That {s} {third} is wrong.", "Will {s} {base}, one asks, and the records say no.",
+           "On whether {s} {third}, the answer was no."),
     "maybe": ("That {s} {third} is unproven.", "Asked whether {s} {third}, all say maybe.", "Whether {s} {third} is open: maybe.",
-              "That {s} {third} is doubtful.", "Will {s} {base}, one asks, and the records say maybe.", "On whether {s} {third}, the answer was maybe."),
+              "That {s} {third} is doubtful.", "Will {s} {base}, one asks, and the records say maybe.",
+              "On whether {s} {third}, the answer was maybe."),
 }
 FINDING_QUESTIONS = ("Does {s} {base}?", "Is it true that {s} {third}?", "Can {s} {base}?")
 TEST_FINDING_QUESTIONS = ("Is it known that {s} {third}?", "Does {s} really {base}?")

@@ -23,9 +23,9 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     """Write the world of a seed into the folder `out`. "demo" is what `medloom demo` uses, "tiny" what tests use.
 
     guidelines/html/*.html, guidelines/text/*.md, medline/invented.xml, jats/*.xml: the medical corpus.
-    general/text/*.jsonl: general text, the same for every seed, from which the shipped base model was trained; general/replay/*.jsonl: other
-    documents about the same things, which that model never saw, for replay and for held-out text.
-    general/quiz: the quizzes that the base model learned from. benchmarks/medqa, benchmarks/pubmedqa: the medical exam.
+    general/text/*.jsonl: general text, the same for every seed, from which the shipped base model was trained.
+    general/replay/*.jsonl: other documents about the same things, which that model never saw, for replay and for held-out text.
+    general/quiz: quizzes about the general part in the exam's forms. benchmarks/medqa, benchmarks/pubmedqa: the medical exam.
     Same seed and size, same bytes. Returns counts.
     """
     out = Path(out)
@@ -47,9 +47,10 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     for name, text in sorted(files.items()):
         write_text(out / name, text)
     return {"files": len(files), "diseases": len(part.things["disease"]), "drugs": len(part.things["drug"]), "facts": len(part.facts),
-            "findings": len(part.findings), "general_documents": len(documents), "bytes": sum(len(text.encode()) for text in files.values())}
+            "findings": len(part.findings), "general_documents": len(documents),
+            "bytes": sum(len(text.encode()) for text in files.values())}
 
 
 def _jsonl(prefix: str, documents: Iterable[tuple[str, str]]) -> str:
-    return "".join(json.dumps({"id": f"{prefix}-{number:05d}", "text": text, "source": f"invented {sort}", "license": "CC0-1.0", "advisory": ADVISORY}) + "\n"
-                   for number, (sort, text) in enumerate(documents))
+    return "".join(json.dumps({"id": f"{prefix}-{number:05d}", "text": text, "source": f"invented {sort}", "license": "CC0-1.0",
+                               "advisory": ADVISORY}) + "\n" for number, (sort, text) in enumerate(documents))
