@@ -41,10 +41,10 @@ def test_a_model_that_knows_nothing_pays_log2_of_its_vocabulary_a_token(folder: 
         found = bits_per_byte(engine, {"medical": tmp_path / "valid-medical.parquet"}, 10_000, Silent())["medical"]
     size = sum(len(text.encode()) for text in TEXTS)
     wanted = tokens * math.log2(330) / size
-    assert found == {"bits_per_byte": pytest.approx(wanted, rel=1e-6), "bytes": size, "tokens": tokens, "documents": 3}
+    assert found == {"bits_per_byte": pytest.approx(wanted, rel=1e-6), "bytes": size, "tokens": tokens, "documents": 3, "cut": 0}
 
 
-def test_the_batch_does_not_matter_and_the_limit_does(folder: Path, tmp_path: Path) -> None:
+def test_the_batch_does_not_matter_and_the_cut_is_counted(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "valid-general.parquet"
     parquet.write_table(pa.table({"text": TEXTS}), path)
     found = []
@@ -52,7 +52,7 @@ def test_the_batch_does_not_matter_and_the_limit_does(folder: Path, tmp_path: Pa
         with TorchEngine(folder, "cpu", batch) as engine:
             found.append(bits_per_byte(engine, {"general": path}, 10_000, Silent())["general"]["bits_per_byte"])
             short = bits_per_byte(engine, {"general": path}, 20, Silent())["general"]
-            assert short["bytes"] <= 20 * short["documents"] and short["cut"] > 0
+            assert short["cut"] == 3 and short["bytes"] == sum(len(text[:20].encode()) for text in TEXTS)
     assert found == pytest.approx([found[0]] * 3, abs=1e-5)
 
 
