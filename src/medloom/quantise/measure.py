@@ -19,12 +19,14 @@ from medloom.ledger import Progress, Refusal, Silent
 from .llama import Decoder
 from .requantise import open_gguf
 
+WINDOW = 512  # tokens read at once: both distributions of all of them are held, 8 bytes a vocabulary entry
+
 
 def measure(model: Path, gguf: Path, texts: Sequence[str], positions: int, *, cache: str = "f32", threads: int | None = None,
             progress: Progress | None = None) -> dict[str, Any]:
     """Hold the GGUF file against the model folder it was made of, in float32, on the first `positions` positions of `texts`.
 
-    Each text is read from its start, opened as a training document is, up to the model's context; llama.cpp keeps keys and
+    Each text is read from its start, opened as a training document is, up to the model's context or 512 tokens; llama.cpp keeps keys and
     values in `cache` ("f32" or "f16"). Returns {"kl": mean nats per position, "kl_99": its 99th percentile,
     "argmax_agreement": share of positions with the same likeliest token, "positions", "max_difference": greatest absolute
     difference of a log-probability}. Raises Refusal where the texts hold no token, or the file's vocabulary is another.
@@ -62,12 +64,12 @@ def measure(model: Path, gguf: Path, texts: Sequence[str], positions: int, *, ca
 
 
 def _sequences(tokenizer: Any, texts: Sequence[str], context: int, positions: int) -> list[list[int]]:
-    """Token ids of the texts, each cut to the context, until there are `positions` of them in all."""
+    """Token ids of the texts, each cut to the context and the window, until there are `positions` of them in all."""
     sequences: list[list[int]] = []
     for text in texts:
         if positions <= 0:
             break
-        ids = tokenizer.encode(text, bos=tokenizer.adds_bos)[: min(context, positions)]
+        ids = tokenizer.encode(text, bos=tokenizer.adds_bos)[: min(context, positions, WINDOW)]
         if text and ids:
             sequences.append(ids)
             positions -= len(ids)

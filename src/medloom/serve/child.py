@@ -34,6 +34,7 @@ def main() -> None:
     parameters.ui = False
     parameters.verbosity = 0
     parameters.ctx_shift = False
+    parameters.cache_ram_mib = 0  # else up to 8 GB of earlier prompts would be kept
     parameters.n_gpu_layers = settings["gpu_layers"]
     server = xllamacpp.Server(parameters)
     answer.write(json.dumps({"url": server.listening_address}) + "\n")
