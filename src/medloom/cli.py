@@ -128,7 +128,7 @@ def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, qu
 
 @app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
 def plan(recipe: RecipeFile, set_: Set = None,
-         utilisation: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the peak that training reaches.")] = None,
+         utilisation: Annotated[float | None, typer.Option(min=0, max=1, help="Share of peak that training reaches.")] = None,
          as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
     from dataclasses import asdict
@@ -164,25 +164,31 @@ def audit(card: Annotated[Path, typer.Argument(metavar="FILE", help="A model car
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF file, or the folder of a run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine [default: cores - 1].")]
+Context = Annotated[int | None, typer.Option(min=1, help="Tokens that a question and its answer may take [default: the model's].")]
 
 
 @app.command(epilog="Example: medloom serve medloom-demo --port 8000")
 def serve(model: Model, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
           key: Annotated[list[str] | None, typer.Option("--key", envvar="MEDLOOM_KEYS", help="Accept only requests with this key.")] = None,
-          threads: Threads = None) -> None:
-    """Serve a GGUF file: an OpenAI-compatible API with streaming, and a page to talk to it."""
+          threads: Threads = None, context: Context = None,
+          slots: Annotated[int, typer.Option(min=1, help="Answers computed at a time.")] = 4,
+          queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 16) -> None:
+    """Serve a GGUF file: an OpenAI-compatible API with streaming, and a page to talk to it.
+
+    Beyond this machine (--host) only with a --key.
+    """
     from .serve import serve as start
 
-    start(_served_file(model), host=host, port=port, keys=tuple(key or ()), threads=threads)
+    start(_served_file(model), host=host, port=port, keys=tuple(key or ()), threads=threads, context=context, slots=slots, queue=queue)
 
 
 @app.command(epilog="Example: medloom chat medloom-demo")
-def chat(model: Model, threads: Threads = None) -> None:
+def chat(model: Model, threads: Threads = None, context: Context = None) -> None:
     """Talk to a GGUF file in the terminal."""
     from .serve import chat as talk
 
-    talk(_served_file(model), threads=threads)
+    talk(_served_file(model), threads=threads, context=context)
 
 
 def _read(path: Path, overrides: list[str] | None) -> Recipe:

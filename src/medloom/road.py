@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from .ledger import Refusal, Step, Workspace
+from .notice import NOTICE
 from .recipe import Benchmark, Recipe, Source
 
 Place = Step | Path
@@ -294,13 +296,18 @@ class Road:
         if f"export-{kind}" in self.steps:
             return self.steps[f"export-{kind}"]
 
+        name = self.recipe.card.model_name or self.recipe.name
+        licence = self.recipe.card.licence or self.recipe.base.licence
+        about = {"description": NOTICE, **({"license": licence} if licence else {})}
+
         def work(space: Workspace) -> Mapping[str, Any]:
             from .quantise import export_gguf
 
-            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind)
+            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, name=name, about=about)
 
         inputs = {"model": self.models[self.final]}
-        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind}, inputs=inputs))
+        params = {"type": kind, "name": name, "about": about}
+        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params=params, inputs=inputs))
 
     def _quantise(self, kind: str) -> Step:
         source = self._export_exact(LARGEST_EXACT)
@@ -321,9 +328,10 @@ class Road:
 
             from .quantise import measure
 
-            texts = [text for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))
-                     for text in parquet.read_table(path, columns=["text"])["text"].to_pylist()]
-            return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions)
+            domains = [parquet.read_table(path, columns=["text"])["text"].to_pylist()
+                       for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))]
+            texts = [text for several in zip_longest(*domains, fillvalue="") for text in several if text]
+            return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions, progress=space.progress)
 
         self._add(Step(f"measure-{kind}", work, ("quantise", "model"), params={"positions": positions},
                        inputs={"model": self.models[self.final], "gguf": export, "corpus": self._corpus}))
