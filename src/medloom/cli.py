@@ -156,7 +156,8 @@ def audit(card: Annotated[Path, typer.Argument(metavar="FILE", help="A model car
         _print_json({"findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            typer.echo(f"{finding.severity:<8} {finding.law}: {finding.statement}\n         {finding.arithmetic}\n         {finding.remedy}")
+            typer.echo(f"{finding.severity:<8} {finding.law}: {finding.statement}")
+            typer.echo(f"         {finding.arithmetic}\n         {finding.remedy}")
         typer.echo(f"{len(findings)} findings, {sum(f.severity == 'error' for f in findings)} of them errors")
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
