@@ -35,7 +35,7 @@ _CITATION = """<PubmedArticle>
 
 def abstracts(part: Part, sayings: Sayings, rounds: int = 2) -> str:
     """`rounds` structured abstracts about each disease and drug, one that was withdrawn, and the list that takes it back."""
-    citations = []
+    citations: list[str] = []
     for turn in range(rounds):
         for subject in [*part.things["disease"], *part.things["drug"]]:
             facts, findings = sayings.facts(subject), sayings.findings(subject)
