@@ -10,8 +10,8 @@ import pytest
 
 from medloom.recipe import Corpus, Source
 
-WORDS = ("alder", "birch", "cedar", "damson", "elder", "fir", "gorse", "hazel", "iris", "juniper", "kale", "larch", "maple", "nettle", "oak", "pine",
-         "quince", "rowan", "sorrel", "thyme", "umbel", "vetch", "willow", "yarrow", "zinnia")
+WORDS = ["alder", "birch", "cedar", "damson", "elder", "fir", "gorse", "hazel", "iris", "juniper", "kale", "larch", "maple", "nettle",
+         "oak", "pine", "quince", "rowan", "sorrel", "thyme", "umbel", "vetch", "willow", "yarrow", "zinnia"]
 
 
 def prose(number: int, length: int = 60) -> str:
@@ -29,9 +29,9 @@ def medline(*records: str) -> str:
 
 def citation(pmid: int, text: str, *, version: int = 1, doi: str = "", language: str = "eng") -> str:
     ids = f'<ArticleId IdType="doi">{doi}</ArticleId>' if doi else ""
-    return (f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><ArticleTitle>Title {pmid}.</ArticleTitle><Abstract>'
-            f"<AbstractText>{text}</AbstractText></Abstract><Language>{language}</Language></Article></MedlineCitation><PubmedData>"
-            f"<ArticleIdList>{ids}</ArticleIdList></PubmedData></PubmedArticle>")
+    return (f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><ArticleTitle>Title {pmid}.</ArticleTitle>'
+            f"<Abstract><AbstractText>{text}</AbstractText></Abstract><Language>{language}</Language></Article>"
+            f"</MedlineCitation><PubmedData><ArticleIdList>{ids}</ArticleIdList></PubmedData></PubmedArticle>")
 
 
 @pytest.fixture
@@ -54,11 +54,12 @@ def tree(tmp_path: Path) -> Path:
     (root / "papers/b.nxml").write_text("<article><body><p>cut")
     (root / "guides/one.md").write_text(f"# One\n\n{prose(70)}\n\n- dose <5 mg/kg; if age > 3 y\n- or wait")
     (root / "guides/copy.txt").write_text(f"# One\n\n{prose(70)}\n\n* Dose <5 mg/kg; if age > 3 y\n* or WAIT")
-    (root / "guides/german.txt").write_text("Die Behandlung der Lungenentzündung erfolgt nach den Leitlinien der Fachgesellschaft und richtet sich nach "
-                                            "dem Alter der Patienten und der Schwere der Erkrankung.")
+    (root / "guides/german.txt").write_text("Die Behandlung der Lungenentzündung erfolgt nach den Leitlinien der Fachgesellschaft und "
+                                            "richtet sich nach dem Alter der Patienten und der Schwere der Erkrankung.")
     (root / "guides/short.txt").write_text("Too short.")
     (root / "guides/logo.png").write_bytes(b"\x89PNG")
-    records = [{"id": f"r{n}", "text": prose(200 + n), "metadata": {"language": "en", "license": "CC0-1.0", "title": f"R {n}"}} for n in range(30)]
+    records = [{"id": f"r{n}", "text": prose(200 + n), "metadata": {"language": "en", "license": "CC0-1.0", "title": f"R {n}"}}
+               for n in range(30)]
     (root / "web/a.jsonl").write_text("\n".join(json.dumps(record) for record in records) + '\n{"id": "broken\n{"id": "none"}\n')
     return root
 
@@ -67,6 +68,7 @@ def tree(tmp_path: Path) -> Path:
 def settings(tree: Path) -> Corpus:
     """The recipe's corpus over `tree`."""
     return Corpus(validation=0.1, sources=(
-        Source(name="abstracts", format="medline", path=str(tree / "medline")), Source(name="papers", format="jats", path=str(tree / "papers")),
+        Source(name="abstracts", format="medline", path=str(tree / "medline")),
+        Source(name="papers", format="jats", path=str(tree / "papers")),
         Source(name="guides", format="guidelines", path=str(tree / "guides"), licence="MIT"),
         Source(name="web", format="jsonl", path=str(tree / "web"), domain="general", share=0.25)))

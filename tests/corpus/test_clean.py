@@ -13,7 +13,7 @@ from medloom.corpus.clean import clean, decode, one_line
         "dose <5 mg/kg; if age > 3 y",
         "or take fluids\nobesity is a risk\no is a letter",
         "Give amoxicillin [see table 2] (not in allergy).",
-        "temperature >38 °C, 5–10 µg, x² ≤ 3, naïve",
+        "temperature >38 °C, 5\u201310 µg, x² ≤ 3, naïve",
         "def f(x):\n    return x < 3 and x > 1",
         "The trial (NCT01234567) [95% CI 0.4 to 0.9] <unk>",
     ],

@@ -16,7 +16,8 @@ from medloom.corpus.ngrams import ngrams, word_numbers, words
 def test_ngrams_are_equal_where_the_words_are() -> None:
     first, second = words("Give 5 mg of it, then WAIT and see."), words("give 5 MG of it then wait - and leave")
     one, other = ngrams(word_numbers(first), 3), ngrams(word_numbers(second), 3)
-    assert [a == b for a, b in zip(one.tolist(), other.tolist(), strict=True)] == [first[n : n + 3] == second[n : n + 3] for n in range(len(one))]
+    same = [first[n : n + 3] == second[n : n + 3] for n in range(len(one))]
+    assert (one == other).tolist() == same and any(same) and not all(same)
     assert len(set(one.tolist())) == len(one) and len(ngrams(word_numbers(first), 40)) == 0
 
 

@@ -37,7 +37,8 @@ def test_a_real_pdf_reads_as_running_text(shared: Path) -> None:
 
 def test_running_heads_go_and_text_stays() -> None:
     ways = ["one", "two", "three", "four", "five"]
-    pages = [["Management of X", f"The text of page {n} begins", f"in its own way: {way}.", f"{n} | WHO guideline"] for n, way in enumerate(ways, 1)]
+    pages = [["Management of X", f"The text of page {n} begins", f"in its own way: {way}.", f"{n} | WHO guideline"]
+             for n, way in enumerate(ways, 1)]
     pages[0].insert(1, "Unique line")
     assert strip_edges(pages)[0] == ["Unique line", "The text of page 1 begins", "in its own way: one."]
     assert is_contents(["Contents", "Introduction ........ 3", "Methods ............ 9", "Results ............ 12"])

@@ -11,20 +11,25 @@ PAPER = """<?xml version="1.0"?>
 <!DOCTYPE article PUBLIC "-//NLM//DTD JATS v1.0//EN" "JATS-archivearticle1.dtd">
 <article xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:mml="http://www.w3.org/1998/Math/MathML" xml:lang="EN">
 <front><article-meta><article-id pub-id-type="pmid">12</article-id><article-id pub-id-type="pmc">PMC34</article-id>
-<article-id pub-id-type="doi">10.1/ABC</article-id><title-group><article-title>On <italic>things</italic><xref ref-type="fn" rid="f">*</xref>
-</article-title></title-group><pub-date pub-type="ppub"><year>2011</year></pub-date><pub-date pub-type="epub"><year>2010</year></pub-date>
+<article-id pub-id-type="doi">10.1/ABC</article-id><title-group><article-title>On <italic>things</italic><xref
+ ref-type="fn" rid="f">*</xref></article-title></title-group>
+<pub-date pub-type="ppub"><year>2011</year></pub-date>
+<pub-date pub-type="epub"><year>2010</year></pub-date>
 <permissions><license xlink:href="https://creativecommons.org/licenses/by-nc/3.0/"><license-p>Free.</license-p></license></permissions>
 <abstract><p>Short &alpha;&nbsp;words.</p></abstract></article-meta></front>
 <body><sec><title>Methods</title><p>Shown before [<xref ref-type="bibr" rid="r1">1</xref>,<xref ref-type="bibr" rid="r2">2</xref>].
-Also<sup><xref ref-type="bibr" rid="r3">3</xref>,<xref ref-type="bibr" rid="r4">4</xref></sup> by <xref ref-type="bibr" rid="r5">Smith (2001)</xref>,
+Also<sup><xref ref-type="bibr" rid="r3">3</xref>,<xref ref-type="bibr" rid="r4">4</xref></sup> by
+<xref ref-type="bibr" rid="r5">Smith (2001)</xref>,
 with 10<sup>9</sup> cells and Ca<sup>2+</sup> (see <xref ref-type="fig" rid="f1">Figure 1</xref>).</p>
 <sec><title>Doses</title><p>Give:<list list-type="order"><list-item><p>or wait</p></list-item><list-item><p>act</p></list-item></list>then
 <inline-formula><mml:math><mml:mi>x</mml:mi><mml:mo>=</mml:mo><mml:mfrac><mml:mrow><mml:mi>a</mml:mi><mml:mo>+</mml:mo><mml:mi>b</mml:mi>
 </mml:mrow><mml:mn>2</mml:mn></mml:mfrac></mml:math></inline-formula> holds.</p>
-<fig id="f1"><label>Figure 1</label><caption><title>A curve.</title><p>It falls.</p></caption></fig><p>Text after the figure stays.</p></sec></sec></body>
+<fig id="f1"><label>Figure 1</label><caption><title>A curve.</title><p>It falls.</p></caption></fig>
+<p>Text after the figure stays.</p></sec></sec></body>
 <floats-group><table-wrap><label>Table 1</label><caption><p>Doses</p></caption><table><thead><tr><th>Drug</th><th>mg</th></tr></thead>
 <tbody><tr><td>A</td><td>&lt;5<xref ref-type="table-fn" rid="t">a</xref></td></tr></tbody></table></table-wrap></floats-group>
-<back><ack><p>Thanks.</p></ack><ref-list><title>References</title><ref id="r1"><mixed-citation>Somebody 1999</mixed-citation></ref></ref-list></back>
+<back><ack><p>Thanks.</p></ack><ref-list><title>References</title>
+<ref id="r1"><mixed-citation>Somebody 1999</mixed-citation></ref></ref-list></back>
 </article>"""
 
 
@@ -35,7 +40,7 @@ def test_a_paper_becomes_text_with_its_structure() -> None:
 
 # Abstract
 
-Short α words.
+Short \u03b1 words.
 
 # Methods
 
@@ -63,7 +68,8 @@ Table 1. Doses
 
 
 def test_what_is_no_paper_is_dropped_with_a_reason() -> None:
-    bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9)) + "]>"
+    entities = "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
+    bomb = f'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">{entities}]>'
     for data, reason in [(b"<article><body><p>cut", "broken-xml"), (b"<html/>", "no-article"), (b"<article/>", "empty"),
                          (f"{bomb}<article><body><p>&j;</p></body></article>".encode(), "broken-xml")]:
         drop = read_jats(data, "p.xml", "papers", "medical", None)

@@ -17,9 +17,10 @@ def record(pmid: int, abstract: str = "<AbstractText>Fine words.</AbstractText>"
     languages = "".join(f"<Language>{code}</Language>" for code in language.split())
     return (f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><Journal><JournalIssue><PubDate>'
             f"<MedlineDate>1998 Dec-1999 Jan</MedlineDate></PubDate></JournalIssue></Journal><ArticleTitle>{title}</ArticleTitle>"
-            f"<Abstract>{abstract}<CopyrightInformation>Copyright X.</CopyrightInformation></Abstract>{languages}</Article></MedlineCitation>"
-            f"<PubmedData><ArticleIdList>{ids}</ArticleIdList><ReferenceList><Reference><ArticleIdList>"
-            '<ArticleId IdType="doi">10.1/of-a-reference</ArticleId></ArticleIdList></Reference></ReferenceList></PubmedData></PubmedArticle>\n')
+            f"<Abstract>{abstract}<CopyrightInformation>Copyright X.</CopyrightInformation></Abstract>{languages}</Article>"
+            f"</MedlineCitation><PubmedData><ArticleIdList>{ids}</ArticleIdList><ReferenceList><Reference><ArticleIdList>"
+            '<ArticleId IdType="doi">10.1/of-a-reference</ArticleId></ArticleIdList></Reference></ReferenceList></PubmedData>'
+            "</PubmedArticle>\n")
 
 
 def read(path: Path) -> tuple[list[object], list[tuple[str, str]]]:
@@ -33,13 +34,15 @@ def written(path: Path, *records: str) -> Path:
 
 
 def test_a_record_keeps_labels_comparisons_and_identifiers(tmp_path: Path) -> None:
-    abstract = ('<AbstractText Label="METHODS" NlmCategory="METHODS">Dose &lt;5 mg/kg in 10<sup>9</sup>/L; age &gt; 3 y, H<sub>2</sub>O.</AbstractText>'
+    abstract = ('<AbstractText Label="METHODS" NlmCategory="METHODS">Dose &lt;5 mg/kg in 10<sup>9</sup>/L; age &gt; 3 y, '
+                'H<sub>2</sub>O.</AbstractText>'
                 '<AbstractText Label="UNLABELLED">or <i>fluids</i> &alpha;&#8211;&#x3b2;.</AbstractText><AbstractText Label="RESULTS"/>')
     ids = '<ArticleId IdType="doi">10.1002/(SICI)1&lt;2::AID&gt;3</ArticleId><ArticleId IdType="pmc">PMC77</ArticleId>'
-    [item], faults = read(written(tmp_path / "a.xml", record(5, abstract, title="[Über <i>Dinge</i>].", language="ger eng", ids=ids)))
+    one = record(5, abstract, title="[Über <i>Dinge</i>].", language="ger eng", ids=ids)
+    [item], faults = read(written(tmp_path / "a.xml", one))
     assert isinstance(item, Versioned) and not faults
     document = item.document
-    assert document.text == "Über Dinge.\n\nMETHODS: Dose <5 mg/kg in 10^9/L; age > 3 y, H2O.\n\nor fluids α–β."
+    assert document.text == "Über Dinge.\n\nMETHODS: Dose <5 mg/kg in 10^9/L; age > 3 y, H2O.\n\nor fluids \u03b1\u2013\u03b2."
     assert (document.id, document.pmid, document.pmcid, document.doi) == ("pmid:5", "5", "PMC77", "10.1002/(sici)1<2::aid>3")
     assert (document.language, document.year, document.licence) == ("en", 1998, "Copyright X.")
 
@@ -54,7 +57,8 @@ def test_one_broken_record_costs_itself_only(tmp_path: Path) -> None:
     unended = record(3).replace("</PubmedArticle>", "")
     deletion = '<DeleteCitation><PMID Version="1">8</PMID><PMID Version="1">9</PMID></DeleteCitation>'
     items, _ = read(written(tmp_path / "a.xml", record(1), broken, unended, record(4, abstract=""), record(5), deletion))
-    kinds = [item.document.id if isinstance(item, Versioned) else (item.id, item.reason) if isinstance(item, Drop) else item for item in items]
+    kinds = [item.document.id if isinstance(item, Versioned) else (item.id, item.reason) if isinstance(item, Drop) else item
+             for item in items]
     assert kinds == ["pmid:1", ("pmid:2", "broken-record"), ("pmid:3", "broken-record"), ("pmid:4", "no-abstract"), "pmid:5",
                      Deletion(("8", "9"))]
 
@@ -70,7 +74,8 @@ def test_entities_of_a_hostile_record_are_not_resolved(tmp_path: Path) -> None:
 
 
 def test_a_truncated_file_gives_what_could_be_read(tmp_path: Path) -> None:
-    whole = gzip.compress((HEAD + "".join(record(n, f"<AbstractText>{n * 7919} words {n * 104729}</AbstractText>") for n in range(1, 400))).encode())
+    records = (record(n, f"<AbstractText>{n * 7919} words {n * 104729}</AbstractText>") for n in range(1, 400))
+    whole = gzip.compress((HEAD + "".join(records)).encode())
     path = tmp_path / "a.xml.gz"
     path.write_bytes(whole[: len(whole) // 2])
     items, faults = read(path)

@@ -52,6 +52,7 @@ def read_html(data: bytes, name: str, source: str, domain: str, licence: str | N
     language = (tree.get("lang") or "").split("-")[0].lower() or None
     title = _title(tree)
     link = next((a.get("href") for a in tree.iter("a", "link") if "license" in (a.get("rel") or "").split()), None)
+    link = link or next((meta.get("content") for meta in tree.iter("meta") if meta.get("name") in ("license", "dcterms.license")), None)
     found = extract(tree, output_format="markdown", include_tables=True, include_formatting=True, include_comments=False,
                     include_links=False, favor_recall=True, with_metadata=False)
     text = clean(found or "")

@@ -30,7 +30,6 @@ _MARK = "\0"  # where a pointer to a reference or note stood, until the paragrap
 _ONLY_A_NUMBER = re.compile(r"[\s\[\](),;.*\u2020\u2021\u00a7\d\u2010-\u2015-]*[a-z]?$")
 _BRACKETED = re.compile(r"\s?[\[(][\s,;\u2010-\u2015-]*\0[\s\0,;\u2010-\u2015-]*[\])]")
 _BARE = re.compile(r"\0(?:[\s,;\u2010-\u2015-]*\0)*")
-_SPACE_BEFORE_STOP = re.compile(r"(?<=\w) +([.,;:])(?=\s|$)")
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 
 
@@ -221,6 +220,8 @@ def _formula(element: Element) -> str:
 def _tidy(text: str) -> str:
     """One line of text without what is left of pointers: "shown [1,2]." becomes "shown."."""
     if _MARK in text:
-        text = _BARE.sub("", _BRACKETED.sub("", text))
-        text = _SPACE_BEFORE_STOP.sub(r"\1", " ".join(text.split()))
+        text = _BARE.sub(_MARK, _BRACKETED.sub(_MARK, text))
+        for stop in ".,;:":
+            text = text.replace(f" {_MARK}{stop}", stop)
+        text = text.replace(_MARK, "")
     return " ".join(text.split())
