@@ -334,7 +334,7 @@ class Road:
             return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions, progress=space.progress)
 
         self._add(Step(f"measure-{kind}", work, ("quantise", "model"), params={"positions": positions},
-                       inputs={"model": self.models[self.final], "gguf": export, "corpus": self._corpus}))
+                       inputs={"gguf": export, "model": self.models[self.final], "corpus": self._corpus}))
 
     def _add_comparison(self) -> None:
         """Every model against the base, and every quantised file against the model it was made from, on the same questions."""
@@ -358,7 +358,6 @@ class Road:
     def _add_card(self) -> None:
         recipe = self.recipe
         inputs = dict(self.steps)
-        base = self.models["base"]
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .card import write_card
@@ -367,8 +366,7 @@ class Road:
             return write_card(lineage(recipe, space.inputs), space.out)
 
         params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
-        self._add(Step("card", work, ("card", "summary", "notice"), params=params,
-                       inputs=inputs if isinstance(base, Step) else {**inputs, "base": base}, measured=("*",)))
+        self._add(Step("card", work, ("card", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
 
 
 def resolved(recipe: Recipe) -> str:

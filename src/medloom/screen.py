@@ -37,8 +37,7 @@ def where_files_lie(run: Run) -> list[str]:
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
         shown.append(("model, Hugging Face form", latest / trained[0]))
-    shown += [(f"GGUF {name.removeprefix('export-')}", latest / name / f"model-{name.removeprefix('export-')}.gguf")
-              for name in run.done if name.startswith("export-")]
+    shown += [(f"GGUF {row['type']}", latest / f"export-{row['type']}" / f"model-{row['type']}.gguf") for row in run.summary["quantisation"]]
     shown += [("all figures", run.root / "summary.json"), ("ledger", run.root / "ledger.jsonl")]
     return [f"  {what:<26} {path}" for what, path in shown]
 
@@ -49,7 +48,7 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
     table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p",
                   title="Questions answered", title_justify="left")
     last = None
-    for row in rows:
+    for row in sorted(rows, key=lambda row: str(row["benchmark"])):
         if last not in (None, row["benchmark"]):
             table.add_section()
         last = row["benchmark"]

@@ -29,8 +29,7 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
 
 def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Recipe, records and results in one value: what the card is written from."""
-    files = {name: folder / "record.json" for name, folder in folders.items()}
-    records = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    records = {name: json.loads((folder / "record.json").read_text()) for name, folder in folders.items()}
     return {"recipe": recipe.model_dump(mode="json"), "notice": NOTICE, "steps": list(records.values()), "summary": _results(records)}
 
 

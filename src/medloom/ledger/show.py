@@ -13,15 +13,14 @@ PLAIN_FIGURES = 4
 
 
 def tree(steps: Sequence[Done]) -> list[str]:
-    """Lines of text. Each step stands under the one it was made from last; a step that several use is drawn once.
+    """Lines of text. Each step stands under the first of the steps it was made from; a step that several use is drawn once.
 
     A line tells the step's name, the beginning of its digest, wall seconds, and the first few figures that are plain values.
     """
-    order = {done.folder.name: number for number, done in enumerate(steps)}
     under: dict[str | None, list[Done]] = {}
     for done in steps:
-        parents = [source["step"] for source in done.record["inputs"].values() if "step" in source]
-        under.setdefault(max(parents, key=order.__getitem__, default=None), []).append(done)
+        parents = (source["step"] for source in done.record["inputs"].values() if "step" in source)
+        under.setdefault(next(parents, None), []).append(done)
 
     lines: list[str] = []
 
@@ -49,7 +48,7 @@ def _line(done: Done) -> str:
 def _telling(figures: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """The first figures that are single numbers or words; clock readings are left to the record."""
     plain = [(name, value) for name, value in figures.items() if isinstance(value, Real | str) and not isinstance(value, bool)]
-    return [(name, value) for name, value in plain if not name.endswith(("seconds", "per_second"))][:PLAIN_FIGURES]
+    return [(name, value) for name, value in plain if not name.endswith(("second", "seconds"))][:PLAIN_FIGURES]
 
 
 def _plain(value: Any) -> str:
