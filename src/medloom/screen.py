@@ -37,7 +37,8 @@ def where_files_lie(run: Run) -> list[str]:
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
         shown.append(("model, Hugging Face form", latest / trained[0]))
-    shown += [(f"GGUF {row['type']}", latest / f"export-{row['type']}" / f"model-{row['type']}.gguf") for row in run.summary["quantisation"]]
+    kinds = [row["type"] for row in run.summary["quantisation"]]
+    shown += [(f"GGUF {kind}", latest / f"export-{kind}" / f"model-{kind}.gguf") for kind in kinds]
     shown += [("all figures", run.root / "summary.json"), ("ledger", run.root / "ledger.jsonl")]
     return [f"  {what:<26} {path}" for what, path in shown]
 
