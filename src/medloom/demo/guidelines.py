@@ -55,7 +55,8 @@ def pages(part: Part, sayings: Sayings) -> Iterator[tuple[str, str]]:
 def leaflets(part: Part, sayings: Sayings) -> Iterator[tuple[str, str]]:
     """One Markdown leaflet for each drug: (file name, content)."""
     for drug in part.things["drug"]:
-        paragraphs = [f"# Guideline on {drug}", " ".join(sayings.facts(drug)), "## Evidence", " ".join(sayings.findings(drug)),
+        evidence = sayings.findings(drug) + sayings.findings(drug)
+        paragraphs = [f"# Guideline on {drug}", " ".join(sayings.facts(drug)), "## Evidence", " ".join(evidence),
                       "## Summary", " ".join(sayings.everything(drug)), f"> {ADVISORY}"]
         yield f"{slug(drug)}.md", "\n\n".join(paragraphs) + "\n"
 

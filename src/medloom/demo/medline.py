@@ -38,9 +38,9 @@ def abstracts(part: Part, sayings: Sayings, rounds: int = 2) -> str:
     citations: list[str] = []
     for turn in range(rounds):
         for subject in [*part.things["disease"], *part.things["drug"]]:
-            facts, findings = sayings.facts(subject), sayings.findings(subject)
+            facts, results, conclusions = sayings.facts(subject), sayings.findings(subject), sayings.findings(subject)
             half = len(facts) // 2
-            sections = {"BACKGROUND": facts[:half], "RESULTS": facts[half:], "CONCLUSIONS": findings}
+            sections = {"BACKGROUND": facts[:half], "RESULTS": facts[half:] + results, "CONCLUSIONS": conclusions}
             pmid = FIRST_PMID + len(citations)
             citations.append(_citation(pmid, f"{('A study', 'A review', 'A trial', 'A record')[turn % 4]} of {subject}", subject, sections))
     withdrawn = FIRST_PMID + len(citations)

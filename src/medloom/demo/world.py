@@ -41,13 +41,15 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     common = general(size)
     rng = random.Random(f"general {GENERAL_SEED}")
     documents = list(texts(common, GENERAL_DOCUMENTS[size] + REPLAY_DOCUMENTS[size], rng))
+    seen = {text for _, text in documents[:GENERAL_DOCUMENTS[size]]}
+    replay = [(sort, text) for sort, text in documents[GENERAL_DOCUMENTS[size]:] if text not in seen]
     files["general/text/general.jsonl"] = _jsonl("general", documents[:GENERAL_DOCUMENTS[size]])
-    files["general/replay/replay.jsonl"] = _jsonl("replay", documents[GENERAL_DOCUMENTS[size]:])
+    files["general/replay/replay.jsonl"] = _jsonl("replay", replay)
     files |= benchmarks.general_files(common, rng, 1)
     for name, text in sorted(files.items()):
         write_text(out / name, text)
     return {"files": len(files), "diseases": len(part.things["disease"]), "drugs": len(part.things["drug"]), "facts": len(part.facts),
-            "findings": len(part.findings), "general_documents": len(documents),
+            "findings": len(part.findings), "general_documents": GENERAL_DOCUMENTS[size] + len(replay),
             "bytes": sum(len(text.encode()) for text in files.values())}
 
 
