@@ -82,14 +82,17 @@ class Base(Part):
 
 
 class Source(Part):
-    """Where documents come from. `share` is of the training tokens; a source without one enters whole, once an epoch."""
+    """Where documents come from. `share` is of the training tokens; a source without one enters whole, once an epoch.
+
+    A share of 0 keeps a source for held-out text alone.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     format: Literal["medline", "jats", "guidelines", "jsonl", "parquet", "text"]
     path: str
     domain: Literal["medical", "general"] = "medical"
     licence: str | None = None
-    share: Share | None = None
+    share: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
 class Corpus(Part):
@@ -113,7 +116,7 @@ class Corpus(Part):
         total = sum(source.share or 0 for source in self.sources)
         if total > 1 + 1e-9:
             raise ValueError(f"the shares of the sources add up to {total:.3g}, more than 1")
-        if all(source.share for source in self.sources) and abs(total - 1) > 1e-6:
+        if all(source.share is not None for source in self.sources) and abs(total - 1) > 1e-6:
             raise ValueError(f"every source has a share, and they add up to {total:.3g} instead of 1")
         return self
 

@@ -29,19 +29,20 @@ def mix(stock: Stock, shares: Mapping[str, float | None], *, tokens: int | None,
         seed: int) -> tuple[Numbers, dict[str, Any]]:
     """The numbers of documents in training order, repeats included, and the account of asked and realised shares.
 
-    Sources without a share enter together and whole, once an epoch; a source with one is drawn until it has that share of the tokens.
+    Sources without a share enter together and whole, once an epoch; a source with one is drawn until it has that share of the tokens,
+    and one whose share is 0 is left out.
     The total is `tokens` where given, else `epochs` times the tokens of the whole sources, over 1 minus the shares (of everything,
     where every source has a share). No document comes again before all of its stream did; each pass has a new order by hash.
     A stream ends with the document that brings it nearest to its due. Raises Refusal where a source with a share has nothing.
     """
     of_source = np.array(stock.sources, dtype=object)
     stock_tokens = {name: int(stock.lengths[of_source == name].sum()) for name in shares}
-    shared = {name: share for name, share in shares.items() if share is not None}
+    shared = {name: share for name, share in shares.items() if share}
     for name in shared:
         if not stock_tokens[name]:
             raise Refusal(f"corpus.sources.{name}: has a share of {shared[name]:g} and no document left to give; "
                           "see the corpus's report.md for why, or take the source out")
-    whole = [name for name in shares if name not in shared]
+    whole = [name for name, share in shares.items() if share is None]
     whole_tokens = sum(stock_tokens[name] for name in whole)
     rest = max(0.0, 1.0 - sum(shared.values())) if whole else 0.0
     if whole and not whole_tokens:
