@@ -1,4 +1,4 @@
-"""The whole road on the invented world at its smallest: every step, a second walk, a kill, bad input, the faces that other tools rely on."""
+"""The whole road on the invented world at its smallest: every step, a second walk, a kill, bad input, the faces others rely on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from medloom.ledger import Ledger
 
 SMALLEST = [f"--set={override}" for override in (
-    "world.size=tiny", "pretrain.tokens=12000", "pretrain.checkpoint_seconds=0.05", "finetune.epochs=0.5", "finetune.checkpoint_seconds=0.05",
+    "world.size=tiny", "pretrain.tokens=12000", "pretrain.checkpoint_seconds=0.05", "finetune.epochs=1", "finetune.checkpoint_seconds=0.05",
     "evaluate.benchmarks.medqa.limit=12", "evaluate.benchmarks.pubmedqa.limit=12", 'export.types=["F16", "Q4_K_M"]', "export.positions=24")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -124,12 +124,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_digests(walked: tuple[Path,
     (("run", "absent.toml"), "absent.toml: no such recipe file"),
     (("demo", "--set", "pretrain.rat=1"), "pretrain.rat: unknown key; did you mean rate?"),
     (("demo", "--set", "layout.tensor=2"), "hardware.count = 1"),
-    (("show", "/nonexistent"), "holds no finished run"),
+    (("show", "."), "holds no finished run"),
+    (("show", "/nonexistent"), "no such file or folder"),
     (("audit", "/nonexistent"), "no such file"),
     (("chat", "/nonexistent"), "neither a GGUF file nor the folder of a run"),
     (("serve", "/nonexistent"), "neither a GGUF file nor the folder of a run"),
 ])
-def test_bad_input_is_one_line_on_stderr_and_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
+def test_bad_input_is_one_line_on_stderr_and_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...],
+                                                    says: str) -> None:
     monkeypatch.chdir(tmp_path)
     done = medloom(*words, code=2)
     assert says in done.stderr.splitlines()[-1]

@@ -206,7 +206,11 @@ def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qu
     from .screen import result_tables, step_line, where_files_lie
 
     root = out or Path("runs") / recipe.name
-    say = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
     say(f"{recipe.name}: {root}")
     try:
         finished = walk(recipe, root, Silent() if quiet else Bars(), lambda step, done: say(step_line(step.name, done)), until, STARTED)

@@ -344,8 +344,8 @@ class Road:
         kinds = self.recipe.export.types if self.recipe.export else ()
         pairs = [(name, "base") for name in self.models if name != "base"] + [(kind, self.final) for kind in kinds]
         wanted = [(benchmark.name, model, base) for model, base in pairs for benchmark in benchmarks]
-        inputs = {f"{name}-{benchmark}": self.steps[f"evaluate-{name}-{benchmark}"]
-                  for benchmark, *names in wanted or [(b.name, "base") for b in benchmarks] for name in names}
+        inputs = {f"{name}-{benchmark.name}": self.steps[f"evaluate-{name}-{benchmark.name}"]
+                  for name in (*self.models, *kinds) for benchmark in benchmarks}
         modes = {benchmark.name: benchmark.mode for benchmark in benchmarks}
 
         def work(space: Workspace) -> Mapping[str, Any]:

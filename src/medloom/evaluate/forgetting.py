@@ -21,10 +21,10 @@ def bits_per_byte(engine: TorchEngine, documents: dict[str, Path], characters: i
     """For each domain's Parquet file (column `text`): {bits_per_byte, bytes, tokens, documents, cut}.
 
     Of each text the first `characters` are read, so that one book does not outweigh a hundred abstracts; `cut` counts the texts
-    that were longer. Each text is opened as the model's documents are, and all its tokens are predicted; bits are -log2 of their probability,
-    divided by the text's UTF-8 bytes. A text longer than the context is read in windows of the context that begin half a
-    context apart; of every window after the first only the new half counts, so each token counts once, with at least half a
-    context before it. Without a beginning-of-sequence token the first token has nothing to be predicted from and is not counted.
+    that were longer. Each text is opened as the model's documents are, and all its tokens are predicted; bits are -log2 of their
+    probability, divided by the text's UTF-8 bytes. A text longer than the context is read in windows of the context that begin
+    half a context apart; of every window after the first only the new half counts, so each token counts once, with at least
+    half a context before it. Without a beginning-of-sequence token the first token has nothing to be predicted from and is not counted.
     """
     found = {}
     for domain, path in sorted(documents.items()):
