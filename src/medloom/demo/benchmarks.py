@@ -1,7 +1,7 @@
 """The questions of the invented world, in MedQA's and PubMedQA's forms.
 
-Facts are parted first: what the test asks, no training question ever asks, and the test words its questions in its own way. A fact of the
-test may be asked twice, in two wordings and with other wrong options; n counts questions. Answers stand only in the corpus.
+Facts are parted first: what the test asks, no training question ever asks, and the test words its questions in its own way. The test asks
+each of its facts once, so that its questions are as independent as its statistics assume. Answers stand only in the corpus.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .facts import DECISIONS, Fact, Finding, Part
-from .general import ALL_FINDING_QUESTIONS, ALL_QUESTIONS, filler
+from .general import filler
 from .medical import ADVISORY
 from .phrasing import (
     FINDING_QUESTIONS,
@@ -91,21 +91,8 @@ def medical_files(part: Part, rng: random.Random, train: float) -> dict[str, str
     (train_facts, test_facts), (train_findings, test_findings) = part_facts(part, rng, train)
     return {
         "benchmarks/medqa/train.jsonl": medqa(train_facts, QUESTIONS, len(QUESTIONS), rng),
-        "benchmarks/medqa/test.jsonl": medqa(test_facts, TEST_QUESTIONS, 2, rng),
+        "benchmarks/medqa/test.jsonl": medqa(test_facts, TEST_QUESTIONS, 1, rng),
         "benchmarks/pubmedqa/train.json": pubmedqa(train_findings, FINDING_QUESTIONS, len(FINDING_QUESTIONS), rng),
-        "benchmarks/pubmedqa/test.json": pubmedqa(test_findings, TEST_FINDING_QUESTIONS, 2, rng, FIRST_TRIAL + 5000),
+        "benchmarks/pubmedqa/test.json": pubmedqa(test_findings, TEST_FINDING_QUESTIONS, 1, rng, FIRST_TRIAL + 5000),
     }
 
-
-def general_files(part: Part, rng: random.Random, rounds: int) -> dict[str, str]:
-    """Quizzes of the general part, `rounds` for each fact in training; what the base model is trained and tested on."""
-    drawn = [fact for fact in part.facts for _ in range(rounds)]
-    findings = [finding for finding in part.findings for _ in range(rounds)]
-    sample = rng.sample(part.facts, min(100, len(part.facts)))
-    return {
-        "general/quiz/letters/train.jsonl": medqa(drawn, ALL_QUESTIONS, 1, rng),
-        "general/quiz/letters/test.jsonl": medqa(sample, ALL_QUESTIONS, 1, rng),
-        "general/quiz/decision/train.json": pubmedqa(findings, ALL_FINDING_QUESTIONS, 1, rng, FIRST_TRIAL + 10_000),
-        "general/quiz/decision/test.json": pubmedqa(rng.sample(part.findings, min(99, len(part.findings))), ALL_FINDING_QUESTIONS, 1, rng,
-                                                    FIRST_TRIAL + 50_000),
-    }
