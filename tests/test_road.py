@@ -17,7 +17,8 @@ from medloom.ledger import Ledger
 
 SMALLEST = [f"--set={override}" for override in (
     "world.size=tiny", "pretrain.tokens=12000", "pretrain.checkpoint_seconds=0.05", "finetune.epochs=1", "finetune.checkpoint_seconds=0.05",
-    "evaluate.benchmarks.medqa.limit=12", "evaluate.benchmarks.pubmedqa.limit=12", 'export.types=["F16", "Q4_K_M"]', "export.positions=24")]
+    "evaluate.benchmarks.invented-exam.limit=12", "evaluate.benchmarks.invented-trials.limit=12",
+    'export.types=["F16", "Q4_K_M"]', "export.positions=24")]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -53,7 +54,7 @@ def test_the_summary_keeps_the_fields_that_others_read(walked: tuple[Path, dict[
     root, summary = walked
     assert summary == json.loads((root / "summary.json").read_text())
     assert {(row["benchmark"], row["model"], row["base"]) for row in summary["comparisons"]} == {
-        (benchmark, model, "base") for benchmark in ("medqa", "pubmedqa") for model in ("pretrained", "finetuned")}
+        (benchmark, model, "base") for benchmark in ("invented-exam", "invented-trials") for model in ("pretrained", "finetuned")}
     for row in summary["comparisons"]:
         assert row["n"] == 12 and row["low"] <= row["difference"] <= row["high"] and 0 <= row["p_value"] <= 1
         assert row["difference"] == pytest.approx(row["accuracy"] - row["base_accuracy"])
