@@ -129,6 +129,13 @@ def test_a_wrong_average_is_found_and_a_rounded_one_is_not(tmp_path: Path) -> No
     assert laws(run(CONSISTENT.replace("| 58.1 |", "| 58.2 |"), tmp_path), "warning") == {"mean"}
 
 
+def test_counts_are_not_taken_for_scores(tmp_path: Path) -> None:
+    card = tmp_path / "card.md"
+    card.write_text("# Card\n\n| Benchmark sought in the corpus | Questions | Documents taken out |\n| --- | --- | --- |\n"
+                    "| medqa | 1273 | 14 |\n| pubmedqa | 500 | 0 |\n")
+    assert audit(card) == []
+
+
 def test_html_and_flattened_text_are_read_as_markdown_is(tmp_path: Path) -> None:
     assert {"compute", "layout"} <= laws(run(HTML, tmp_path))
     flat = " ".join(CONSISTENT.split())
