@@ -78,7 +78,7 @@ def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus,
     }
     write_json(out / "report.json", report)
     write_text(out / "report.md", _markdown(report))
-    return {"records": report["records"], **totals, "dropped": report["dropped"], "benchmarks": report["benchmarks"]}
+    return {name: value for name, value in report.items() if name != "rules"}
 
 
 def _markdown(report: Mapping[str, Any]) -> str:
