@@ -48,10 +48,12 @@ def demo(seed: Annotated[int, typer.Option(help="Draws the invented world and th
          serve: Annotated[bool, typer.Option("--serve", help="Talk to it in the browser instead.")] = False,
          set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Walk the whole road offline on a small invented world of medicine, in about two minutes."""
-    from .demo import demo_recipe
+    from .demo import demo_recipe, example_question
 
     run = _walk(demo_recipe(seed, set_ or ()), out, None, as_json, quiet)
     model = _served_file(run.root)
+    if not quiet and not as_json:
+        typer.echo(f"\nAsk it, for example: {example_question(run.done['world'].folder)}")
     if serve:
         from .serve import serve as start
 
@@ -61,7 +63,7 @@ def demo(seed: Annotated[int, typer.Option(help="Draws the invented world and th
 
         talk(model)
     elif not quiet and not as_json:
-        typer.echo(f"\nTalk to it:  medloom chat {run.root}     or in the browser:  medloom serve {run.root}")
+        typer.echo(f"Talk to it:  medloom chat {run.root}     or in the browser:  medloom serve {run.root}")
 
 
 @app.command(epilog="Example: medloom run recipes/real-small.toml --set data=/data/medicine")

@@ -14,6 +14,7 @@ from .tables import Table, number
 from .words import LEVEL, wilson
 
 _MEAN = re.compile(r"^(?:avg|average|mean|overall)\b", re.I)
+_MEASURE = re.compile(r"^n$|\b(?:questions|documents)\b|interval|^p\b|chance|metric|difference|score", re.I)
 _BETTER = re.compile(r"\b(?:outperform\w*|surpass\w*|better than|superior to|exceed\w*|state[- ]of[- ]the[- ]art)\b", re.I)
 
 
@@ -239,7 +240,7 @@ def _read(table: Table, text: str) -> Results | None:
         if scores and len(scores) * 2 >= len(row) - 1:
             (averages if _MEAN.match(row[0]) else rows)[row[0]] = scores
     known = {label: found for label in rows if (found := benchmark(label, text)) is not None}
-    measures = sum(bool(re.search(r"^n$|\b(?:questions|documents)\b|interval|^p\b|chance|metric|difference|score", model, re.I)) for model in models)
+    measures = sum(_MEASURE.search(model) is not None for model in models)
     if not rows or measures or not (known or averages) or (not averages and len(known) * 2 < len(rows)):
         return None
     return Results(models, rows, averages, known)

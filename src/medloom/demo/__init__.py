@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,4 +21,11 @@ def demo_recipe(seed: int = 1, overrides: Iterable[str] = ()) -> Recipe:
     return read_recipe(RECIPE, [f"seed={seed}", f"world.seed={seed}", *overrides])
 
 
-__all__ = ["RECIPE", "SEEDLING", "demo_recipe", "write_world"]
+def example_question(world: Path) -> str:
+    """A question of the test, to try on the model: its answer stands in the corpus of `world`."""
+    with (world / "benchmarks/medqa/test.jsonl").open(encoding="utf-8") as lines:
+        question: str = json.loads(next(lines))["question"]
+    return question
+
+
+__all__ = ["RECIPE", "SEEDLING", "demo_recipe", "example_question", "write_world"]
