@@ -45,7 +45,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     sizes = {benchmark: next(row["n"] for row in rows if row["benchmark"] == benchmark) for benchmark in benchmarks}
     axes.set_xticks(range(len(benchmarks)), [f"{benchmark}\nn = {sizes[benchmark]:,}" for benchmark in benchmarks])
     axes.set_xlim(-0.6, len(benchmarks) - 0.4)
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, 103)
     axes.set_ylabel("correct, % (95 % interval)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
