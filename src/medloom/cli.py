@@ -205,7 +205,7 @@ def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qu
     from .ledger import Bars, Silent
     from .notice import NOTICE_SHORT
     from .run import run as walk
-    from .screen import result_tables, step_line, where_files_lie
+    from .screen import cautions, result_tables, step_line, where_files_lie
 
     root = out or Path("runs") / recipe.name
 
@@ -229,7 +229,7 @@ def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qu
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for table in result_tables(finished.summary):
         console.print(table)
-    typer.echo("\n".join(where_files_lie(finished)))
+    typer.echo("\n".join([*cautions(finished.summary), *where_files_lie(finished)]))
     typer.echo(f"{finished.seconds:.1f} s.  {NOTICE_SHORT}")
     return finished
 

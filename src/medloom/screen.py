@@ -28,6 +28,18 @@ def result_tables(summary: Mapping[str, Any]) -> Iterable[Table]:
         yield _quantisation(summary["quantisation"])
 
 
+def cautions(summary: Mapping[str, Any]) -> list[str]:
+    """What the table must not be read as: a line for each model whose answers to a benchmark are not above chance."""
+    lines = []
+    for row in summary["comparisons"]:
+        asked = f"  {row['model']} on {row['benchmark']}:"
+        if row["wilson_high"] < row["chance"]:
+            lines.append(f"{asked} below chance, which is a matter of how it answers and not of what it knows")
+        elif row["wilson_low"] <= row["chance"]:
+            lines.append(f"{asked} at chance, no knowledge is shown")
+    return lines
+
+
 def where_files_lie(run: Run) -> list[str]:
     """A line for each thing that a person would open, and what it is."""
     latest = run.root / "latest"
