@@ -19,6 +19,7 @@ SMALLEST = [f"--set={override}" for override in (
     "world.size=tiny", "pretrain.tokens=12000", "pretrain.checkpoint_seconds=0.05", "finetune.epochs=1", "finetune.checkpoint_seconds=0.05",
     "evaluate.benchmarks.invented-exam.limit=12", "evaluate.benchmarks.invented-trials.limit=12",
     'export.types=["F16", "Q4_K_M"]', "export.positions=24")]
+RECIPES = Path(__file__).parents[1] / "recipes"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -123,6 +124,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_digests(walked: tuple[Path,
 
 @pytest.mark.parametrize(("words", "says"), [
     (("run", "absent.toml"), "absent.toml: no such recipe file"),
+    (("run", str(RECIPES / "quickstart.toml"), "--set", "data=nowhere"), "a folder without one (and 4 more); paths count from"),
+    (("recipe", "check", str(RECIPES / "quickstart.toml"), "--set", "data=nowhere"), "nowhere/benchmarks/medqa_4_test.jsonl: no such file"),
     (("demo", "--set", "pretrain.rat=1"), "pretrain.rat: unknown key; did you mean rate?"),
     (("demo", "--set", "layout.tensor=2"), "hardware.count = 1"),
     (("show", "."), "holds no finished run"),

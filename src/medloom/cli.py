@@ -113,16 +113,12 @@ def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is
 @recipes.command("check", epilog="Example: medloom recipe check recipes/meditron-7b.toml")
 def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Say whether a recipe can be used, and which steps it asks for."""
-    from .ledger.files import files_at
     from .road import Road
+    from .run import check_files
 
     read = _read(recipe, set_)
     road = Road(read)
-    outside = [path for step in road.steps.values() for path in step.inputs.values() if isinstance(path, Path)]
-    missing = [path for path in outside if not files_at(path)]
-    if missing:
-        _refuse(f"{recipe}: {missing[0]}: no such file or folder" + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
-                + "; relative paths count from data, or from the recipe's folder")
+    check_files(list(road.steps.values()))
     if as_json:
         _print_json({"recipe": read.model_dump(mode="json"), "steps": list(road.steps)})
     else:

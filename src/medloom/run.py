@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .ledger import Done, Ledger, Progress, Refusal, Step
-from .ledger.files import write_json, write_text
+from .ledger import Done, Ledger, Progress, Refusal, Step, ancestry
+from .ledger.files import files_at, write_json, write_text
 from .recipe import Recipe
 from .road import Road, resolved
 from .summary import summarise
@@ -28,6 +28,16 @@ class Run:
     summary: dict[str, Any]
 
 
+def check_files(targets: Sequence[Step]) -> None:
+    """Refuse where a file or folder that the targets rest on is missing, before any work is done."""
+    outside = {path for step in ancestry(targets) for path in step.inputs.values() if isinstance(path, Path)}
+    missing = sorted(path for path in outside if not files_at(path))
+    if missing:
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        cure = "paths count from data (--set data=DIR), or from the recipe"
+        raise Refusal(f"{missing[0]}: no such file, or a folder without one{others}; {cure}")
+
+
 def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str | None = None, started: float | None = None) -> Run:
     """Make whole all steps of the recipe, or those that `until` names a stage of, and tell of each.
 
@@ -39,6 +49,7 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     started = time.monotonic() if started is None else started
     road = Road(recipe)
     targets = road.until(until) if until else list(road.steps.values())
+    check_files(targets)
     ledger = Ledger(root, watts=recipe.hardware.watts)
     done: dict[str, Done] = {}
     with ledger.opened():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .progress import Bars, Progress, Silent
 from .refusal import Refusal
-from .step import Step, Workspace
+from .step import Step, Workspace, ancestry
 from .store import Done, Ledger
 
-__all__ = ["Bars", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Workspace"]
+__all__ = ["Bars", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Workspace", "ancestry"]

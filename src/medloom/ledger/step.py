@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ class Step:
         return sha256_json({"step": self.name, "code": code_digest(self.rooms), "params": self.params, "inputs": inputs})
 
 
-def ancestry(targets: list[Step]) -> list[Step]:
+def ancestry(targets: Iterable[Step]) -> list[Step]:
     """The targets and all that they rest on, each once, inputs before what uses them."""
     ordered: dict[Step, None] = {}
 

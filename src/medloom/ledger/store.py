@@ -74,7 +74,7 @@ class Ledger:
     def walk(self, targets: Sequence[Step], progress: Progress, title: str = "") -> Iterator[tuple[Step, Done]]:
         """Make every step that the targets rest on whole, in order, and yield each as it is. Needs `opened`."""
         done: dict[Step, Done] = {}
-        steps = ancestry(list(targets))
+        steps = ancestry(targets)
         for step in steps:
             done[step] = self._make(step, done, progress)
             yield step, done[step]
