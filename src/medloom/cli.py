@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 STARTED = time.monotonic()
+OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # the machine's refusals, which its owner can mend
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Adapts an open language model to medicine and proves what it learned.")
 recipes = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a recipe before it is run.")
@@ -96,14 +98,14 @@ def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is
     from .ledger.show import tree
 
     ledger = Ledger(_existing(run))
-    steps = ledger.road()
     faults = ledger.verify() if verify else []
+    steps = [] if faults else ledger.road()
     if as_json:
         _print_json({"steps": [dict(done.record) for done in steps], "faults": faults})
     else:
         typer.echo("\n".join(tree(steps)))
         if verify and not faults:
-            typer.echo(f"\nverified: the chain, {len(steps)} records and every output are as they were written")
+            typer.echo(f"\nverified: the chain, the records of {len(steps)} steps and all their outputs are as they were written")
     for fault in faults:
         typer.echo(f"medloom: {fault}", err=True)
     if faults:
@@ -268,6 +270,9 @@ def main() -> None:
 
         if isinstance(error, Refusal):
             typer.echo(f"medloom: {error}", err=True)
+            sys.exit(2)
+        if isinstance(error, OSError) and error.errno in OUTSIDE:
+            typer.echo(f"medloom: {error.filename or 'output'}: {error.strerror}; mend that and give the same command again", err=True)
             sys.exit(2)
         import traceback
 

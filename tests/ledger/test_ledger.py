@@ -99,6 +99,36 @@ def test_alterations_are_seen(tmp_path: Path, source: Path) -> None:
     assert any("line 2 does not follow" in fault for fault in ledger.verify())
 
 
+def test_nothing_is_built_on_an_altered_step(tmp_path: Path, source: Path) -> None:
+    root = tmp_path / "run"
+    first, second = chain_of_two(source)
+    walk(root, second)
+    (root / "latest/first/text.txt").write_text("abaX")
+    assert walk(root, second) == {"first": False, "second": False}, "a walk without work costs no reading"
+    with pytest.raises(Refusal, match="differs from its record, so nothing can be built on it"):
+        walk(root, Step("third", double, ("ledger",), inputs={"text": first}))
+    for line in ("garbage", "{}", "[]"):
+        (tmp_path / "altered").mkdir(exist_ok=True)
+        (tmp_path / "altered/ledger.jsonl").write_text(line + "\n")
+        with pytest.raises(Refusal, match="line 1 does not follow"):
+            Ledger(tmp_path / "altered").chain()
+
+
+def test_a_damaged_record_or_cache_is_made_anew(tmp_path: Path, source: Path) -> None:
+    root = tmp_path / "run"
+    walk(root, chain_of_two(source)[1])
+    (root / "latest/second/record.json").write_text("{}")
+    (root / "files.sqlite").write_bytes(b"this is no database" * 100)
+    assert walk(root, chain_of_two(source)[1]) == {"first": False, "second": True}
+    assert Ledger(root).verify() == []
+
+
+def test_files_that_no_record_names_are_seen(tmp_path: Path, source: Path) -> None:
+    walk(tmp_path / "run", chain_of_two(source)[1])
+    (tmp_path / "run/latest/second/more.txt").write_text("")
+    assert [fault.split(": ")[1] for fault in Ledger(tmp_path / "run").verify()] == ["is not in its record"]
+
+
 def test_a_failed_step_leaves_no_record_and_is_tried_again(tmp_path: Path) -> None:
     tries = []
 

@@ -54,6 +54,7 @@ class Ledger:
     def __init__(self, root: Path, watts: float = 100.0) -> None:
         self.root = root
         self.watts = watts
+        self._checked: set[Path] = set()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -103,6 +104,9 @@ class Ledger:
                 return Done(folder, record, fresh=False)
             self._append({"kind": "set aside", "folder": folder.name})
             _set_aside(folder)
+        for needed in step.inputs.values():
+            if isinstance(needed, Step):
+                self._check(done[needed])
         state = folder / STATE
         state.mkdir(parents=True, exist_ok=True)
         for leftover in folder.rglob(".*.tmp"):
@@ -128,6 +132,15 @@ class Ledger:
         self._enter(folder)
         return Done(folder, json.loads((folder / RECORD).read_text()), fresh=True)
 
+    def _check(self, done: Done) -> None:
+        """Before anything is built on a step from an earlier run, hold its outputs against its record, once a walk."""
+        if done.fresh or done.folder in self._checked:
+            return
+        faults = _altered(done.folder, done.record)
+        if faults:
+            raise Refusal(f"{faults[0]}, so nothing can be built on it; remove {done.folder} and give the same command, to make it anew")
+        self._checked.add(done.folder)
+
     def digest_of(self, path: Path) -> str:
         """SHA-256 of a file, or of the names and digests of all files of a folder or pattern. Refused where there is none."""
         files = files_at(path)
@@ -137,6 +150,13 @@ class Ledger:
         return digests[0] if path.is_file() else sha256_json(dict(zip(files, digests, strict=True)))
 
     def _digest_files(self, paths: Sequence[Path]) -> list[str]:
+        try:
+            return self._cached_digests(paths)
+        except sqlite3.DatabaseError:
+            (self.root / "files.sqlite").unlink()
+            return self._cached_digests(paths)
+
+    def _cached_digests(self, paths: Sequence[Path]) -> list[str]:
         digests = []
         with closing(sqlite3.connect(self.root / "files.sqlite")) as cache, cache:
             cache.execute("create table if not exists files (path text primary key, size int, changed int, sha256 text)")
@@ -154,9 +174,14 @@ class Ledger:
         """Every entry, oldest first. Raises Refusal where the chain or a record was altered."""
         entries, previous = [], GENESIS
         for number, line in enumerate(self._lines()):
-            entry = json.loads(line)
-            if entry["previous"] != previous:
-                raise Refusal(f"{self.root / 'ledger.jsonl'}: line {number + 1} does not follow the line before; the ledger was altered")
+            try:
+                entry = json.loads(line)
+                follows = entry["previous"] == previous
+            except (ValueError, TypeError, KeyError, RecursionError):
+                follows = False
+            if not follows:
+                raise Refusal(f"{self.root / 'ledger.jsonl'}: line {number + 1} does not follow the line before; the ledger was altered: "
+                              "restore it, or move it away and run again, and the steps that are there are entered anew")
             previous = sha256(line.encode()).hexdigest()
             entries.append(entry)
         return entries
@@ -188,14 +213,13 @@ class Ledger:
             elif sha256_file(folder / RECORD) != digest:
                 faults.append(f"{folder / RECORD}: was altered after it was entered")
             else:
-                now = _outputs(folder)
-                wrong = [path for path, output in record["outputs"].items() if now.get(path) != output]
-                faults += [f"{folder / path}: differs from its record" for path in wrong]
+                faults += _altered(folder, record)
         return faults
 
     def _lines(self) -> list[str]:
+        """The whole lines of the chain; one that a kill tore off at the end is not yet part of it."""
         path = self.root / "ledger.jsonl"
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.exists() else []
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         lines = self._lines()
@@ -255,9 +279,17 @@ def _now() -> str:
 def _read_record(folder: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        record["outputs"], record["output_digest"], record["figures"], record["inputs"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        return None  # not there or not whole: the step is made anew
     return record
+
+
+def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """What of a step's outputs is not as its record says."""
+    now, then = _outputs(folder), record["outputs"]
+    return [f"{folder / path}: {'differs from' if path in then else 'is not in'} its record"
+            for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
 
 
 def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
