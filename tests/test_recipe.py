@@ -71,6 +71,10 @@ def test_paths_count_from_data_then_from_the_recipe(tmp_path: Path, monkeypatch:
     ("[pretrain]\nbatch = 3\nmicro_batch = 2", "batch = 3 is not a multiple of micro_batch = 2"),
     ("[layout]\ntensor = 2", "layout.data x tensor x pipeline = 2 processes"),
     ("[finetune]\nbenchmarks = ['medqa']", "names 'medqa', which is not among evaluate.benchmarks"),
+    ("[pretrain]\nbetas = [2, 3]", "pretrain.betas.0: input should be less than 1"),
+    ("[pretrain]\nepochs = 2\ntokens = 1000", "give either epochs or tokens"),
+    ("[export]\ntypes = ['F16', 'F16']", "types names one twice"),
+    ("[corpus]\nlanguages = []", "corpus.languages: "),
     ("[world]\nseed = 1\n[base]\npath = 'seedling'\ntokenizer = 3", "base.tokenizer: input should be a valid string"),
 ])
 def test_faults_are_named_in_one_line(tmp_path: Path, change: str, says: str) -> None:
@@ -84,6 +88,8 @@ def test_faults_are_named_in_one_line(tmp_path: Path, change: str, says: str) ->
 
 @pytest.mark.parametrize(("text", "says"), [
     ("name = ", "not valid TOML"),
+    ("[" * 3000, "not valid TOML"),
+    ('extends = "recipe.toml/other.toml"', "cannot be read: Not a directory"),
     ('extends = "absent.toml"', "absent.toml: no such recipe file"),
     ('extends = "recipe.toml"', "extends itself"),
     ("", "this key is required"),
@@ -101,6 +107,13 @@ def test_files_that_are_no_recipe(tmp_path: Path, text: str, says: str) -> None:
 def test_overrides_that_cannot_be(tmp_path: Path, override: str, says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         read_recipe(write(tmp_path, "seed = 1\n" + GOOD), [override])
+
+
+def test_paths_that_no_machine_has(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, GOOD))
+    for path in ("~nosuchuser/x", "a\0b"):
+        with pytest.raises(RecipeError, match="not a path"):
+            recipe.locate(path)
 
 
 def test_every_recipe_of_this_repository_is_good() -> None:

@@ -10,10 +10,11 @@ from medloom.screen import cautions, probability
 @pytest.mark.parametrize(("low", "high", "says"), [
     (0.19, 0.29, ["  tiny on medqa: at chance, no knowledge is shown"]),
     (0.06, 0.13, ["  tiny on medqa: below chance, which is a matter of how it answers and not of what it knows"]),
-    (0.26, 0.40, []),
+    (0.26, 0.40, ["  tiny on medqa: above chance, not shown to be above always giving the commonest answer"]),
+    (0.29, 0.40, []),
 ])
 def test_scores_that_show_no_knowledge_are_named(low: float, high: float, says: list[str]) -> None:
-    row = {"model": "tiny", "benchmark": "medqa", "chance": 0.25, "wilson_low": low, "wilson_high": high}
+    row = {"model": "tiny", "benchmark": "medqa", "chance": 0.25, "majority": 0.28, "wilson_low": low, "wilson_high": high}
     assert cautions({"comparisons": [row]}) == says
 
 

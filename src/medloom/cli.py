@@ -116,11 +116,12 @@ def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is
 def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Say whether a recipe can be used, and which steps it asks for."""
     from .road import Road
-    from .run import check_files
+    from .run import check_files, check_lengths
 
     read = _read(recipe, set_)
     road = Road(read)
     check_files(list(road.steps.values()))
+    check_lengths(read, road.models["base"])
     if as_json:
         _print_json({"recipe": read.model_dump(mode="json"), "steps": list(road.steps)})
     else:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .ledger import Refusal
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Moment = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -99,8 +100,8 @@ class Corpus(Part):
     """From files to packed tokens."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
-    languages: tuple[str, ...] = ("en",)
-    licences: tuple[str, ...] | None = None
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    licences: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     min_characters: int = Field(default=50, ge=0)
     near_duplicates: bool = True
     decontaminate: Share | None = 0.8
@@ -137,7 +138,7 @@ class Training(Part):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = Field(default=0.02, ge=0, lt=1)
     decay_to: float = Field(default=0.1, ge=0, le=1)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Moment, Moment] = (0.9, 0.95)
     epsilon: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, gt=0)
@@ -149,6 +150,8 @@ class Training(Part):
     def _divides(self) -> Training:
         if self.batch % self.micro_batch:
             raise ValueError(f"batch = {self.batch} is not a multiple of micro_batch = {self.micro_batch}")
+        if self.tokens is not None and "epochs" in self.model_fields_set:
+            raise ValueError("give either epochs or tokens: each says how much is read")
         return self
 
 
@@ -206,8 +209,14 @@ GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3
 class Export(Part):
     """Which GGUF files are written, and on how many held-out positions each is held against the original."""
 
-    types: tuple[GGUFType, ...] = ("F16", "Q8_0", "Q4_K_M")
+    types: tuple[GGUFType, ...] = Field(default=("F16", "Q8_0", "Q4_K_M"), min_length=1)
     positions: Positive = 256
+
+    @model_validator(mode="after")
+    def _types_differ(self) -> Export:
+        if len(set(self.types)) < len(self.types):
+            raise ValueError(f"types names one twice: {', '.join(self.types)}")
+        return self
 
 
 class Hardware(Part):
@@ -292,8 +301,11 @@ class Recipe(Part):
 
     def locate(self, path: str) -> Path:
         """A path of the recipe, absolute. Not for paths in an invented world, which lie in the world's step."""
-        start = self._folder if self.data is None else self._folder / Path(self.data).expanduser()
-        return (start / Path(path).expanduser()).resolve()
+        try:
+            start = self._folder if self.data is None else self._folder / Path(self.data).expanduser()
+            return (start / Path(path).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # the home of nobody, a null byte
+            raise RecipeError(f"{path!r}: not a path: {error}") from None
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -322,7 +334,9 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: no such recipe file") from None
     except IsADirectoryError:
         raise RecipeError(f"{path}: is a folder; name the recipe file in it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     parent = raw.pop("extends", None)
     if parent is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,17 @@ def check_files(targets: Sequence[Step]) -> None:
         raise Refusal(f"{missing[0]}: no such file, or a folder without one{others}; {cure}")
 
 
+def check_lengths(recipe: Recipe, base: object) -> None:
+    """Refuse rows that are longer than the base model's context, where its config.json tells it before any work is done."""
+    try:
+        context = json.loads((base / "config.json").read_text())["max_position_embeddings"] if isinstance(base, Path) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # whatever is wrong with the folder is for who reads it to say
+    for name, stage in (("pretrain", recipe.pretrain), ("finetune", recipe.finetune)):
+        if stage is not None and isinstance(context, int) and stage.length > context:
+            raise Refusal(f"{name}.length = {stage.length} is more than the base model's context of {context}; lower it")
+
+
 def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str | None = None, started: float | None = None) -> Run:
     """Make whole all steps of the recipe, or those that `until` names a stage of, and tell of each.
 
@@ -50,6 +62,7 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     road = Road(recipe)
     targets = road.until(until) if until else list(road.steps.values())
     check_files(targets)
+    check_lengths(recipe, road.models["base"])
     ledger = Ledger(root, watts=recipe.hardware.watts)
     done: dict[str, Done] = {}
     with ledger.opened():

@@ -37,6 +37,8 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
             lines.append(f"{asked} below chance, which is a matter of how it answers and not of what it knows")
         elif row["wilson_low"] <= row["chance"]:
             lines.append(f"{asked} at chance, no knowledge is shown")
+        elif row["wilson_low"] <= row["majority"]:
+            lines.append(f"{asked} above chance, not shown to be above always giving the commonest answer")
     return lines
 
 
@@ -58,7 +60,7 @@ def where_files_lie(run: Run) -> list[str]:
 def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p",
+    table = Table("benchmark", "model", "n", "chance", "accuracy [95 %]", "base", "difference [95 %]", "p (Holm)",
                   title="Questions answered", title_justify="left")
     last = None
     for row in sorted(rows, key=lambda row: str(row["benchmark"])):
@@ -68,7 +70,7 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
         interval = f"{_percent(row['accuracy'])} [{_percent(row['wilson_low'])}, {_percent(row['wilson_high'])}]"
         change = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), _percent(row["chance"]), interval,
-                      _percent(row["base_accuracy"]), change, probability(row["p_value"]))
+                      _percent(row["base_accuracy"]), change, probability(row["holm_p"]))
     return table
 
 
@@ -77,16 +79,17 @@ def _forgetting(lines: Iterable[Mapping[str, Any]]) -> Table:
 
     lines = list(lines)
     models = list(lines[0]["stages"])
-    table = Table("held-out text", *models, title="Bits per byte (less is better)", title_justify="left")
+    table = Table("held-out text", "documents", *models, title="Bits per byte (less is better)", title_justify="left")
     for line in lines:
-        table.add_row(line["domain"], *(f"{line['stages'][model]:.3f}" if model in line["stages"] else "" for model in models))
+        shown = (f"{line['stages'][model]:.3f}" if model in line["stages"] else "" for model in models)
+        table.add_row(line["domain"], str(line["documents"]), *shown)
     return table
 
 
 def _quantisation(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "accuracy", "p against unquantised",
+    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "all benchmarks", "p (Holm) against unquantised",
                   title="Quantised files", title_justify="left")
     for row in rows:
         table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", _percent(row["argmax_agreement"]),

@@ -61,7 +61,8 @@ def _forgetting(models: Sequence[str], records: Mapping[str, Mapping[str, Any]])
     for domain in domains:
         stages = {model: figures[domain]["bits_per_byte"] for model, figures in heldout.items() if domain in figures}
         before, *_, after = *stages.values(), list(stages.values())[-1]
-        lines.append({"domain": domain, "before": before, "after": after, "stages": stages})
+        counts = {key: heldout[models[0]][domain][key] for key in ("documents", "bytes")}
+        lines.append({"domain": domain, "before": before, "after": after, "stages": stages, **counts})
     return lines
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .making import base_name
+from .making import base_name, machines
 from .results import comparisons
 from .trail import Trail
 
@@ -30,12 +30,12 @@ def front_matter(trail: Trail, name: str, carbon_kg: float | None) -> list[str]:
         fields["metrics"] = ["accuracy"]
         fields["model-index"] = [{"name": name, "results": [_result(row) for _, row in found if row["model"] == last]}]
     if carbon_kg is not None:
-        grid, machine = recipe.get("grid") or {}, recipe.get("hardware") or {}
+        grid = recipe.get("grid") or {}
         fields["co2_eq_emissions"] = {
             "emissions": float(f"{1000 * carbon_kg:.4g}"),
-            "source": "recorded energy of each step x stated factors, see Environmental impact",
+            "source": "energy of each recorded step, measured or assumed as stated, x stated factors: see Environmental impact",
             "training_type": "pre-training" if recipe.get("pretrain") else "fine-tuning",
-            "geographical_location": grid.get("region"), "hardware_used": machine.get("name"),
+            "geographical_location": grid.get("region"), "hardware_used": machines(trail),
         }
     return ["---", *_yaml(fields), "---", ""]
 

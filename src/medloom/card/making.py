@@ -28,7 +28,8 @@ def training_procedure(trail: Trail) -> list[str]:
     if not stages:
         return ["Nothing was trained.", ""]
     shown = [name for name in SETTINGS if any(trail.recipe[stage].get(name) is not None for stage in stages)]
-    rows = [[name.replace("_", " "), *(trail.cite(f"{stage}: {name}", f"recipe:{stage}/{name}") for stage in stages)] for name in shown]
+    rows = [[name.replace("_", " "), *("-" if _unused(trail, stage, name) else trail.cite(f"{stage}: {name}", f"recipe:{stage}/{name}")
+                                       for stage in stages)] for name in shown]
     fresh = (trail.recipe.get("base") or {}).get("new")
     titles = {"pretrain": "Pretraining" if fresh else "Continued pretraining", "finetune": "Finetuning"}
     lines = table(["Setting", *(titles[stage] for stage in stages)], rows)
@@ -39,6 +40,11 @@ def training_procedure(trail: Trail) -> list[str]:
         if found:
             lines += table([titles[stage], "Figure"], [[name, trail.cite(f"{stage}: {name}", key)] for name, key in found])
     return lines
+
+
+def _unused(trail: Trail, stage: str, name: str) -> bool:
+    """Whether a setting did nothing: a stage that reads a number of tokens counts no epochs."""
+    return name == "epochs" and trail.recipe[stage].get("tokens") is not None
 
 
 def environment(trail: Trail) -> tuple[list[str], float | None]:
@@ -53,7 +59,7 @@ def environment(trail: Trail) -> tuple[list[str], float | None]:
     overhead, pue, grams = machine.get("overhead", 1.0), grid.get("pue", 1.0), grid.get("g_per_kwh")
     methods = sorted({found[1] for found in known.values() if found[1]})
     rows = [
-        ["Hardware", _machines(trail)],
+        ["Hardware", machines(trail)],
         ["Energy of all recorded steps", f"{trail.cite('energy of all steps, kWh', f'sum({keys})', 'plain', 0, kwh)} kWh"],
         ["How it was known", "; ".join(methods) or "not stated"],
         ["Node overhead, a factor", trail.cite("node overhead", "recipe:hardware/overhead")],
@@ -82,7 +88,7 @@ def _energy(step: Mapping[str, Any]) -> tuple[float, str, str] | None:
     return None
 
 
-def _machines(trail: Trail) -> str:
+def machines(trail: Trail) -> str:
     seen: list[str] = []
     for step in trail.steps.values():
         machine = step.get("hardware")

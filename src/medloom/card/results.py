@@ -48,7 +48,7 @@ def evaluation(trail: Trail) -> list[str]:
             rows.append(_base_row(trail, place, row))
         rows.append(_model_row(trail, place, row))
         low, high = interval(row)
-        guessing = against_chance(row["accuracy"], low, high, row.get("chance"))
+        guessing = against_chance(row["accuracy"], low, high, row.get("chance"), row.get("majority"))
         said.append(f"- **{row['model']} on {row['benchmark']}**: {guessing}; {against_base(row)}.")
     modes = sorted({f"{row['benchmark']} {row['mode']}" for _, row in found if row.get("mode")})
     note = ("Intervals are Wilson's at 95 %. Differences are paired, on the same questions; p is of the paired test, and Holm's method "
@@ -118,7 +118,8 @@ def forgetting(trail: Trail) -> list[str]:
     for line in lines:
         change = line["after"] - line["before"]
         verdict = "rose: text of this domain is predicted worse than before" if change > 0 else "did not rise"
-        said.append(f"- **{line['domain']}**: bits per byte {verdict}.")
+        documents = f", over {line['documents']} documents" if line.get("documents") is not None else ""
+        said.append(f"- **{line['domain']}**: bits per byte {verdict}{documents}.")
     note = "Bits per byte on held-out documents; lower is better. No interval is given, so small changes mean little."
     return [*table(["Domain", *models, "Change, last less first", "Key"], rows), note, "", *said, ""]
 

@@ -21,13 +21,15 @@ def wilson(correct: float, n: int) -> tuple[float, float]:
     return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
-def against_chance(accuracy: float, low: float, high: float, chance: float | None) -> str:
-    """Where an accuracy lies to guessing, judged by its interval."""
+def against_chance(accuracy: float, low: float, high: float, chance: float | None, majority: float | None = None) -> str:
+    """Where an accuracy lies to guessing and to always giving the commonest right answer, judged by its interval."""
     if chance is None:
         return f"{100 * accuracy:.1f} % right"
     stated = f"{100 * accuracy:.1f} % right, where guessing gives {100 * chance:.1f} %"
     if low > chance:
-        return f"{stated}: above chance"
+        if majority is None or low > majority:
+            return f"{stated}: above chance"
+        return f"{stated}: above chance, not shown to be above the commonest answer's {100 * majority:.1f} %"
     if high < chance:
         return f"{stated}: below chance, which is a matter of how answers are read or of a bias, not of knowledge"
     return f"{stated}: not shown to differ from chance"

@@ -97,8 +97,8 @@ def _choose(index: pa.Table, recipe: Sequence[Source], settings: Corpus, progres
         drop(alive[places], alive[kept[places]], "exact-duplicate")
         task.advance()
 
-        if settings.near_duplicates:
-            alive = np.flatnonzero(_unmarked(reasons))
+        alive = np.flatnonzero(_unmarked(reasons))
+        if settings.near_duplicates and len(alive):
             bands = index["bands"].take(alive).combine_chunks()
             kept = near_duplicates(bands.flatten().to_numpy().reshape(len(alive), -1))
             places = np.flatnonzero(kept != np.arange(len(alive)))

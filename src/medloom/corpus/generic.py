@@ -21,6 +21,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "title": ("title",), "language": ("language", "lang"), "licence": ("licence", "license"), "licence_url": ("licence_url", "license_url"),
     "doi": ("doi",), "pmid": ("pmid",), "pmcid": ("pmcid",), "year": ("year", "publication_year", "published", "publication_date"),
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 
 
@@ -32,8 +33,8 @@ def read_json_lines(path: Path, name: str, source: str, domain: str, licence: st
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            yield Drop(f"{source}:{name}#{number}", name, "broken-record", f"line {number}: {error}")
+        except (ValueError, RecursionError) as error:  # bad JSON or UTF-8, a number of thousands of digits, endless nesting
+            yield Drop(f"{source}:{name}#{number}", name, "broken-record", f"line {number}: {str(error)[:200]}")
             continue
         yield read_record(record, number, name, source, domain, licence)
 
@@ -64,7 +65,7 @@ def read_record(record: Any, number: int, name: str, source: str, domain: str, l
     if isinstance(more, str):
         try:
             more = json.loads(more)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             more = {}
     places = [record, more] if isinstance(more, Mapping) else [record]
     identifier = next((record[field] for field in IDENTIFIER if record.get(field) not in (None, "")), None)
@@ -73,6 +74,8 @@ def read_record(record: Any, number: int, name: str, source: str, domain: str, l
     text = next((record[field] for field in TEXT if isinstance(record.get(field), str)), None)
     if text is None:
         return Drop(key, name, "no-text", f"none of the fields {', '.join(TEXT)} holds a text")
+    if any(isinstance(value, str) and _SURROGATE.search(value) for value in (key, *(v for place in places for v in place.values()))):
+        return Drop(_SURROGATE.sub("?", key), name, "broken-record", "holds half of a surrogate pair, which is no character")
     values = {ours: next((_words(place[field]) for place in places for field in theirs if _words(place.get(field))), None)
               for ours, theirs in FIELDS.items()}
     text = clean(text)

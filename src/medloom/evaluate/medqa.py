@@ -22,22 +22,25 @@ def read(path: Path, split: str) -> tuple[Item, ...]:
         path = path / f"{split}.jsonl"
     if not path.is_file():
         raise Refusal(f"{path}: no such file; name the MedQA .jsonl file, or a folder that holds {split}.jsonl")
-    items = []
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                items.append(_item(line, f"{path}, line {number}", f"{path.stem}-{number:05d}"))
-    return tuple(items)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{path}: not UTF-8 text ({error}); name the MedQA .jsonl file") from None
+    return tuple(_item(line, f"{path}, line {number}", f"{path.stem}-{number:05d}") for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _item(line: str, where: str, name: str) -> Item:
     try:
         raw: dict[str, Any] = json.loads(line)
         letters = sorted(raw["options"])
-        options = tuple(str(raw["options"][letter]).strip() for letter in letters)
+        texts = [raw["options"][letter] for letter in letters]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("an option is not a text")
+        options = tuple(text.strip() for text in texts)
         answer = letters.index(raw["answer_idx"])
         question = str(raw["question"]).strip()
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        "".join((question, *options)).encode()
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Refusal(f"{where}: not a MedQA question ({type(error).__name__}: {error}); "
                       "each line needs question, options {A: …} and answer_idx, the letter of one option") from None
     if letters != list(LETTERS[:len(letters)]) or len(letters) < 2:

@@ -31,6 +31,8 @@ def read(path: Path, split: str) -> tuple[Item, ...]:
         if len(found) != 1:
             raise Refusal(f"{path}: holds {len(found)} files *{OPTIONS}, and one is needed; name the file itself")
         path = found[0]
+    if not path.name.endswith((OPTIONS, CATEGORIES)):
+        raise Refusal(f"{path}: not a TruthfulQA file; name the folder that holds {OPTIONS} and {CATEGORIES}, or one of the two")
     prefix = path.name.removesuffix(OPTIONS).removesuffix(CATEGORIES)
     options, categories = path.with_name(prefix + OPTIONS), path.with_name(prefix + CATEGORIES)
     for needed in (options, categories):

@@ -41,6 +41,12 @@ class ModelConfig:
     head_size: int = 0
 
     def __post_init__(self) -> None:
+        sizes = (self.vocab_size, self.hidden_size, self.intermediate_size, self.layers, self.heads, self.kv_heads, self.max_positions)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise UnsupportedModel(f"a network's sizes must be whole numbers above 0, and these are {', '.join(map(repr, sizes))}")
+        for name, token in (("bos_token_id", self.bos_id), ("eos_token_id", self.eos_id)):
+            if token is not None and not (isinstance(token, int) and 0 <= token < self.vocab_size):
+                raise UnsupportedModel(f"{name} = {token!r} is not an id of the {self.vocab_size} tokens")
         if not self.head_size:
             object.__setattr__(self, "head_size", self.hidden_size // self.heads)
         if self.heads % self.kv_heads:
@@ -70,6 +76,10 @@ class ModelConfig:
             raise Refusal(f"{path}: not valid JSON: {error}") from None
         except KeyError as error:
             raise Refusal(f"{path}: the key {error} is missing") from None
+        except (AttributeError, TypeError, ValueError) as error:
+            if isinstance(error, Refusal):
+                raise
+            raise Refusal(f"{path}: a value is not of the kind that a Llama's config.json holds ({error})") from None
 
     @classmethod
     def _from_raw(cls, folder: Path, raw: dict[str, Any]) -> ModelConfig:

@@ -76,7 +76,7 @@ def _question(interactive: bool) -> str:
     line = sys.stdin.readline()
     if not line:
         raise EOFError
-    return line.strip()
+    return line.encode("utf-8", "replace").decode().strip()  # what was not UTF-8 came in as half characters
 
 
 def _answer(engine: Engine, turns: list[Turn], has_template: bool, temperature: float, max_tokens: int) -> Iterator[str]:
