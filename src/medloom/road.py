@@ -20,7 +20,6 @@ from .notice import NOTICE
 from .recipe import Benchmark, Recipe, Source
 
 Place = Step | Path
-LARGEST_EXACT = "BF16"  # weights are saved in bfloat16, so this GGUF type loses nothing and quantisation starts from it
 
 
 class Road:
@@ -310,12 +309,14 @@ class Road:
         return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params=params, inputs=inputs))
 
     def _quantise(self, kind: str) -> Step:
-        source = self._export_exact(LARGEST_EXACT)
+        # Trained weights are saved in bfloat16, so that BF16 loses nothing; of a base model's own only F32 is sure to.
+        exact = "F32" if self.final == "base" else "BF16"
+        source = self._export_exact(exact)
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .quantise import quantise
 
-            return quantise(space.inputs["gguf"] / f"model-{LARGEST_EXACT}.gguf", space.out / f"model-{kind}.gguf", kind)
+            return quantise(space.inputs["gguf"] / f"model-{exact}.gguf", space.out / f"model-{kind}.gguf", kind)
 
         return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs={"gguf": source}))
 
