@@ -51,7 +51,8 @@ def where_files_lie(run: Run) -> list[str]:
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
         shown.append(("model, Hugging Face form", latest / trained[0]))
-    kinds = [row["type"] for row in run.summary["quantisation"]]
+    measured = [row["type"] for row in run.summary["quantisation"]]  # without the step between, where there was one
+    kinds = measured or [name.removeprefix("export-") for name in run.done if name.startswith("export-")]
     shown += [(f"GGUF {kind}", latest / f"export-{kind}" / f"model-{kind}.gguf") for kind in kinds]
     shown += [("all figures", run.root / "summary.json"), ("ledger", run.root / "ledger.jsonl")]
     return [f"  {what:<26} {path}" for what, path in shown]
