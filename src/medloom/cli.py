@@ -116,12 +116,11 @@ def show(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is
 def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Say whether a recipe can be used, and which steps it asks for."""
     from .road import Road
-    from .run import check_files, check_lengths
+    from .run import check
 
     read = _read(recipe, set_)
     road = Road(read)
-    check_files(list(road.steps.values()))
-    check_lengths(read, road.models["base"])
+    check(road, list(road.steps.values()))
     if as_json:
         _print_json({"recipe": read.model_dump(mode="json"), "steps": list(road.steps)})
     else:
@@ -246,18 +245,15 @@ def _served_file(model: Path) -> Path:
 
 
 def _existing(path: Path) -> Path:
+    from .ledger import Refusal
+
     if not path.exists():
-        _refuse(f"{path}: no such file or folder")
+        raise Refusal(f"{path}: no such file or folder")
     return path
 
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def _refuse(message: str) -> None:
-    typer.echo(f"medloom: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ Rooms are imported when their step runs, so that a road on which nothing is left
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from .ledger import Refusal, Step, Workspace
 from .notice import NOTICE
-from .recipe import Benchmark, Recipe, Source
+from .recipe import Benchmark, Recipe, Source, Training
 
 Place = Step | Path
 
@@ -217,7 +216,7 @@ class Road:
                                 state=space.state, seed=seed, progress=space.progress)
 
             self.models["pretrained"] = self._add(Step(
-                "pretrain", pretrained, ("train", "model"), params=_trained_alike(pretraining, seed),
+                "pretrain", pretrained, ("train", "model"), params=_trained_alike(pretraining, seed, "epochs"),
                 inputs={"model": self.models["base"], "tokens": self._tokens}))
         if finetuning is not None:
             asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
@@ -370,11 +369,6 @@ class Road:
         self._add(Step("card", work, ("card", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
 
 
-def resolved(recipe: Recipe) -> str:
-    """The recipe as it was run, with every default in place, as JSON."""
-    return json.dumps(recipe.model_dump(mode="json"), indent=2)
-
-
 def _read_alike(source: Source) -> dict[str, Any]:
     """What of a source decides the documents read from it, its files apart."""
     return source.model_dump(mode="json", exclude={"path", "share"})
@@ -384,7 +378,6 @@ def _asked(benchmark: Benchmark) -> dict[str, Any]:
     return benchmark.model_dump(mode="json")
 
 
-def _trained_alike(settings: Any, seed: int) -> dict[str, Any]:
-    """What of the settings decides the weights: neither how often a checkpoint is taken nor how the corpus was counted."""
-    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "epochs", "tokens"}), "seed": seed,
-            **({"epochs": settings.epochs} if hasattr(settings, "benchmarks") else {})}
+def _trained_alike(settings: Training, seed: int, *others: str) -> dict[str, Any]:
+    """What of the settings decides the weights: not how often a checkpoint is taken, nor `others`, which decide the step before."""
+    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "tokens", *others}), "seed": seed}

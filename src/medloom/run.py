@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .ledger import Done, Ledger, Progress, Refusal, Step, ancestry
-from .ledger.files import files_at, write_json, write_text
+from .ledger.files import files_at, write_json
 from .recipe import Recipe
-from .road import Road, resolved
+from .road import Road
 from .summary import summarise
 
 Tell = Callable[[Step, Done], None]
@@ -29,7 +29,13 @@ class Run:
     summary: dict[str, Any]
 
 
-def check_files(targets: Sequence[Step]) -> None:
+def check(road: Road, targets: Sequence[Step]) -> None:
+    """Refuse what can be known to fail before any work is done."""
+    _check_files(targets)
+    _check_lengths(road.recipe, road.models["base"])
+
+
+def _check_files(targets: Sequence[Step]) -> None:
     """Refuse where a file or folder that the targets rest on is missing, before any work is done."""
     outside = {path for step in ancestry(targets) for path in step.inputs.values() if isinstance(path, Path)}
     missing = sorted(path for path in outside if not files_at(path))
@@ -39,7 +45,7 @@ def check_files(targets: Sequence[Step]) -> None:
         raise Refusal(f"{missing[0]}: no such file, or a folder without one{others}; {cure}")
 
 
-def check_lengths(recipe: Recipe, base: object) -> None:
+def _check_lengths(recipe: Recipe, base: Step | Path) -> None:
     """Refuse rows that are longer than the base model's context, where its config.json tells it before any work is done."""
     try:
         context = json.loads((base / "config.json").read_text())["max_position_embeddings"] if isinstance(base, Path) else None
@@ -61,12 +67,11 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     started = time.monotonic() if started is None else started
     road = Road(recipe)
     targets = road.until(until) if until else list(road.steps.values())
-    check_files(targets)
-    check_lengths(recipe, road.models["base"])
+    check(road, targets)
     ledger = Ledger(root, watts=recipe.hardware.watts)
     done: dict[str, Done] = {}
     with ledger.opened():
-        write_text(root / "recipe.json", resolved(recipe) + "\n")
+        write_json(root / "recipe.json", recipe.model_dump(mode="json"))
         for step, result in ledger.walk(targets, progress, title=recipe.name):
             done[step.name] = result
             tell(step, result)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import zlib
 from collections.abc import Iterator
+from glob import has_magic
 from pathlib import Path
 
 from medloom.ledger import Refusal
+from medloom.ledger.files import files_at
 
 CHUNK = 1 << 20
 PACKINGS = (".gz", ".zst")
@@ -27,16 +28,11 @@ def find_files(root: Path, form: str) -> tuple[Path, list[str], list[str]]:
     `root` is a file, a folder (searched through, hidden files aside) or a glob. `other` are files whose suffix the
     form does not read. Raises Refusal where nothing readable is there.
     """
-    if root.is_file():
-        base, found = root.parent, [root]
-    elif root.is_dir():
-        base, found = root, [path for path in root.rglob("*") if path.is_file()]
-    elif glob.has_magic(str(root)):
-        base = next(parent for parent in root.parents if not glob.has_magic(str(parent)))
-        found = [path for path in base.glob(root.relative_to(base).as_posix()) if path.is_file()]
-    else:
+    found = files_at(root)
+    if not found and not root.exists() and not has_magic(str(root)):
         raise Refusal(f"{root}: no such file or folder; correct the source's path")
-    names = sorted(path.relative_to(base).as_posix() for path in found)
+    base = next((path.parents[name.count("/")] for name, path in found.items()), root)
+    names = sorted(found)
     names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
     readable = [name for name in names if suffix(name) in SUFFIXES[form]]
     if not readable:

@@ -12,6 +12,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from .refusal import Refusal
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -42,6 +44,17 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with `atomic`; keys keep their order, NaN is refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file, or something else than an object in it. Refused where it is no JSON."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: not valid JSON: {error}") from None
+    return content if isinstance(content, dict) else {}
 
 
 def files_at(path: Path) -> dict[str, Path]:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..ledger import Refusal
-from ..ledger.files import atomic, sha256_file, write_json, write_text
+from ..ledger.files import atomic, read_json, sha256_file, write_json, write_text
 from .sentencepiece_file import read_pieces, tokenizers_json
 
 # Llama 3's way to cut text before byte pairs are merged, from its model card's reference tokenizer.
@@ -182,7 +181,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     path = folder if folder.is_file() else next((folder / name for name in FILES if (folder / name).is_file()), None)
     if path is None:
         raise Refusal(f"{folder}: no tokenizer here; put tokenizer.model or tokenizer.json beside the weights")
-    settings, config = _json(path.parent / "tokenizer_config.json"), _json(path.parent / "config.json")
+    settings, config = read_json(path.parent / "tokenizer_config.json"), read_json(path.parent / "config.json")
     try:
         if path.suffix == ".json":
             return Tokenizer(_Tokenizers(path, settings, config), path, settings)
@@ -245,16 +244,6 @@ def complete_tokenizer(folder: Path) -> None:
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         yield from (line for line in text.splitlines() if line.strip())
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path}: not valid JSON: {error}") from None
-    return found if isinstance(found, dict) else {}
 
 
 def _name(settings: dict[str, Any], key: str) -> str | None:

@@ -6,7 +6,6 @@ code that their author chose.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..ledger import Refusal
-from ..ledger.files import atomic, write_json
+from ..ledger.files import atomic, read_json, write_json
 from .config import ModelConfig
 from .llama import Llama
 from .tokenizer import complete_tokenizer
@@ -65,13 +64,13 @@ def save_model(model: Llama, folder: Path, *, like: Path | None, dtype: str = "b
     """
     target = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype]
     folder.mkdir(parents=True, exist_ok=True)
-    old = _read(like / "config.json") if like is not None else {}
+    old = read_json(like / "config.json") if like is not None else {}
     # Llama 3 ends on any of several tokens; the network needs one, the folder keeps them all.
     kept = {key: old[key] for key in ("eos_token_id", "pad_token_id", "initializer_range") if key in old}
     config: dict[str, Any] = model.config.to_hugging_face(dtype) | kept
     if like is not None:
         carry_tokenizer(like, folder)
-    generation = _read(like / "generation_config.json") if like is not None else {}
+    generation = read_json(like / "generation_config.json") if like is not None else {}
     fresh: dict[str, Any] = {"_from_model_config": True, "bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]}
     write_json(folder / "generation_config.json", generation or fresh)
     _save_weights(model, folder, target)
@@ -114,7 +113,7 @@ def _save_weights(model: Llama, folder: Path, dtype: torch.dtype) -> None:
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        files = [folder / name for name in sorted(set(_read(index).get("weight_map", {}).values()))]
+        files = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
         for path in files:
             if not path.is_file():
                 raise Refusal(f"{path}: named by {index.name} and not there; fetch the missing shard")
@@ -143,16 +142,6 @@ def _redundant(name: str, names: list[str], tensors: Any, config: ModelConfig) -
     if name != "lm_head.weight" or not config.tied or embedding not in names:
         return False
     return torch.equal(tensors.get_tensor(name), tensors.get_tensor(embedding))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path}: not valid JSON: {error}") from None
-    return content if isinstance(content, dict) else {}
 
 
 def _few(names: Iterable[str]) -> str:

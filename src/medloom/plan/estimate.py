@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from glob import glob
 from math import ceil
 from pathlib import Path
 
 from ..ledger import Refusal
+from ..ledger.files import files_at
 from ..model.config import ModelConfig
 from ..recipe import Recipe, Training
 from .memory import RESERVE, Memory, memory
@@ -164,8 +164,7 @@ def _on_disk(recipe: Recipe, notes: list[str]) -> int:
     size = 0
     for source in whole:
         place = recipe.locate(source.path)
-        found = place.rglob("*") if place.is_dir() else map(Path, glob(str(place), recursive=True))  # noqa: PTH207 - an absolute pattern
-        lengths = [file.stat().st_size * (5 if file.suffix == ".gz" else 1) for file in found if file.is_file()]
+        lengths = [file.stat().st_size * (5 if file.suffix == ".gz" else 1) for file in files_at(place).values()]
         if not lengths:
             raise Refusal(f"{place}: the source {source.name} has no file there, so its tokens are unknown; put them there or {cure}")
         size += sum(lengths)
