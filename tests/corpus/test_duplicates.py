@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medloom.corpus.deduplicate import band_keys, near_duplicates
+from medloom.corpus.document import Origin
 from medloom.corpus.medline import Versioned, read_medline
 from medloom.corpus.ngrams import ngrams, word_numbers, words
 
@@ -36,7 +37,7 @@ def meeting_chance(text: str, other: str) -> float:
 @pytest.mark.slow
 def test_planted_copies_of_real_abstracts_are_found(shared: Path) -> None:
     faults: list[tuple[str, str]] = []
-    items = read_medline(shared / "corpus/medline/pubmed20n0014.xml.gz", "a", "a", "medical", None, faults)
+    items = read_medline(shared / "corpus/medline/pubmed20n0014.xml.gz", Origin("a", "medical", "a"), faults)
     texts = []
     for item in items:
         if isinstance(item, Versioned) and len(item.document.text.split()) > 80:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from medloom.corpus.document import Document, Drop
+from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.guidelines import read_guideline
 from medloom.corpus.pdf import cut_references, is_contents, join_broken_words, paragraphs, strip_edges
 
 
 def read(path: Path) -> Document | Drop:
-    return read_guideline(path.read_bytes(), path.name, "guidelines", "medical", None)
+    return read_guideline(path.read_bytes(), Origin("guidelines", "medical", path.name))
 
 
 def test_a_real_page_keeps_headings_and_tables_and_loses_the_site(shared: Path) -> None:
@@ -63,7 +63,7 @@ def test_lines_become_paragraphs_and_headings() -> None:
                b"</body></html>", "error-page"),
 ])
 def test_what_gives_no_text_is_dropped_with_a_reason(name: str, data: bytes, reason: str) -> None:
-    drop = read_guideline(data, name, "guidelines", "medical", None)
+    drop = read_guideline(data, Origin("guidelines", "medical", name))
     assert isinstance(drop, Drop) and drop.reason == reason
 
 

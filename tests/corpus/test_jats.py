@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medloom.corpus.document import Document, Drop
+from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.jats import read_jats
 
 PAPER = """<?xml version="1.0"?>
@@ -34,7 +34,7 @@ with 10<sup>9</sup> cells and Ca<sup>2+</sup> (see <xref ref-type="fig" rid="f1"
 
 
 def test_a_paper_becomes_text_with_its_structure() -> None:
-    document = read_jats(PAPER.encode(), "p.xml", "papers", "medical", "unknown")
+    document = read_jats(PAPER.encode(), Origin("papers", "medical", "p.xml", "unknown"))
     assert isinstance(document, Document)
     assert document.text == """On things
 
@@ -72,12 +72,12 @@ def test_what_is_no_paper_is_dropped_with_a_reason() -> None:
     bomb = f'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">{entities}]>'
     for data, reason in [(b"<article><body><p>cut", "broken-xml"), (b"<html/>", "no-article"), (b"<article/>", "empty"),
                          (f"{bomb}<article><body><p>&j;</p></body></article>".encode(), "broken-xml")]:
-        drop = read_jats(data, "p.xml", "papers", "medical", None)
+        drop = read_jats(data, Origin("papers", "medical", "p.xml"))
         assert isinstance(drop, Drop) and drop.reason == reason and drop.source_file == "p.xml"
 
 
 def test_real_papers(shared: Path) -> None:
     for name, heading in [("journal.pone.0152459.xml", "# Methods"), ("1471-2180-11-174.nxml", "# Background")]:
-        document = read_jats((shared / "corpus/jats" / name).read_bytes(), name, "papers", "medical", None)
+        document = read_jats((shared / "corpus/jats" / name).read_bytes(), Origin("papers", "medical", name))
         assert isinstance(document, Document) and document.licence and document.doi and document.title
         assert heading in document.text and "\n| " in document.text and "[]" not in document.text and "\0" not in document.text

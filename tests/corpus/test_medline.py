@@ -6,7 +6,7 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
-from medloom.corpus.document import Drop
+from medloom.corpus.document import Drop, Origin
 from medloom.corpus.medline import Deletion, Versioned, read_medline
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet SYSTEM "http://dtd.nlm.nih.gov/x.dtd">\n<PubmedArticleSet>\n'
@@ -25,7 +25,7 @@ def record(pmid: int, abstract: str = "<AbstractText>Fine words.</AbstractText>"
 
 def read(path: Path) -> tuple[list[object], list[tuple[str, str]]]:
     faults: list[tuple[str, str]] = []
-    return list(read_medline(path, path.name, "abstracts", "medical", None, faults)), faults
+    return list(read_medline(path, Origin("abstracts", "medical", path.name), faults)), faults
 
 
 def written(path: Path, *records: str) -> Path:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medloom.ledger.files import atomic
+
+from .markup import PLAIN, Markup
 
 SCHEMA = pa.schema(
     [
@@ -27,6 +30,8 @@ SCHEMA = pa.schema(
         ("doi", pa.string()),
         ("pmid", pa.string()),
         ("pmcid", pa.string()),
+        ("corpus_id", pa.string()),
+        ("categories", pa.list_(pa.string())),
         ("sha256", pa.string()),
     ]
 )
@@ -36,13 +41,42 @@ DROPPED = pa.schema([(name, pa.string()) for name in ("id", "source", "source_fi
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 8_000_000
 
+Value = str | int | None | tuple[str, ...]
+Row = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a reader is told of the file in hand: the source's name, domain and licence, the file's name relative to the source's
+    root, and how references, figures and tables are written."""
+
+    source: str
+    domain: str
+    name: str
+    licence: str | None = None
+    markup: Markup = PLAIN
+
+    @property
+    def key(self) -> str:
+        """The id of a document that brings none and has the file to itself."""
+        return f"{self.source}:{self.name}"
+
+    def document(self, id: str, text: str, **more: Any) -> Document:
+        """A document from this file; fields that are not given are unknown, the licence the source's."""
+        return Document(id, text, self.source, self.domain, self.name, **{"licence": self.licence, **more})
+
+    def drop(self, reason: str, detail: str | None = None, id: str | None = None) -> Drop:
+        """A record of this file that became no document, or the whole file where no id is given."""
+        return Drop(id or self.key, self.name, reason, detail)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text with where it comes from; None where a source does not say.
 
-    `id` is "pmid:123", "pmc:123", "doi:10.1/x" or "<source>:<path or record id>"; `source_file` is relative to the source's
-    root; `language` is ISO 639-1; `year` that of publication; `sha256` is of the text's UTF-8 bytes.
+    `id` is "pmid:123", "pmc:123", "doi:10.1/x", "s2:123" or "<source>:<path or record id>"; `source_file` is relative to the source's
+    root; `language` is ISO 639-1; `year` that of publication; `corpus_id` Semantic Scholar's number; `categories` are MEDLINE's
+    publication types and, where it is one, the check tag "Animals"; `sha256` is of the text's UTF-8 bytes.
     """
 
     id: str
@@ -58,10 +92,12 @@ class Document:
     doi: str | None = None
     pmid: str | None = None
     pmcid: str | None = None
+    corpus_id: str | None = None
+    categories: tuple[str, ...] = ()
 
-    def row(self) -> dict[str, str | int | None]:
+    def row(self) -> Row:
         """The document as a row of SCHEMA."""
-        values: dict[str, str | int | None] = {name: getattr(self, name) for name in SCHEMA.names if name != "sha256"}
+        values: Row = {name: getattr(self, name) for name in SCHEMA.names if name != "sha256"}
         values["sha256"] = hashlib.sha256(self.text.encode()).hexdigest()
         return values
 
@@ -84,7 +120,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, schema: pa.Schema = SCHEMA) -> None:
         self.path, self.schema, self.rows = path, schema, 0
-        self._pending: list[dict[str, str | int | None]] = []
+        self._pending: list[Mapping[str, Value]] = []
         self._characters = 0
 
     def __enter__(self) -> ShardWriter:
@@ -98,7 +134,7 @@ class ShardWriter:
         self._file.close()
         self._context.__exit__(kind, error, trace)  # type: ignore[arg-type]
 
-    def add(self, row: dict[str, str | int | None]) -> None:
+    def add(self, row: Mapping[str, Value]) -> None:
         """Append a row with the schema's keys."""
         self.rows += 1
         self._pending.append(row)
@@ -112,7 +148,7 @@ class ShardWriter:
         self._pending, self._characters = [], 0
 
 
-def rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, str | int | None]]:
+def rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """The rows of a shard in their order, one row group in memory at a time."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):

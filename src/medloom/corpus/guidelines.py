@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from .clean import clean, decode, one_line
-from .document import Document, Drop
+from .document import Document, Drop, Origin
 from .files import suffix, unpacked
 from .licence import name_licence
 from .pdf import read_pdf
@@ -17,38 +17,36 @@ _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _ERROR_PAGE = re.compile(r"[45]\d\d\b|page not found|error\b|access denied", re.IGNORECASE)
 
 
-def read_guideline(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+def read_guideline(data: bytes, origin: Origin) -> Document | Drop:
     """One document from the bytes of a file; a Drop with a reason where there is none in them."""
-    ending = suffix(name)
+    ending = suffix(origin.name)
     if ending == ".pdf":
-        return read_pdf(data, name, source, domain, licence)
+        return read_pdf(data, origin)
     if ending in (".html", ".htm", ".xhtml"):
-        return read_html(data, name, source, domain, licence)
-    return read_text(data, name, source, domain, licence)
+        return read_html(data, origin)
+    return read_text(data, origin)
 
 
-def read_text(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+def read_text(data: bytes, origin: Origin) -> Document | Drop:
     """A plain text or Markdown file: one document, its title the first # heading, else the file's name."""
     text = clean(decode(data))
     if not text:
-        return Drop(f"{source}:{name}", name, "empty")
+        return origin.drop("empty")
     heading = _HEADING.search(text, 0, 2000)
-    stem = unpacked(name.rpartition("/")[2]).rpartition(".")[0]
-    return Document(id=f"{source}:{name}", text=text, source=source, domain=domain, source_file=name, licence=licence,
-                    title=one_line(heading[1]) if heading else one_line(stem))
+    stem = unpacked(origin.name.rpartition("/")[2]).rpartition(".")[0]
+    return origin.document(origin.key, text, title=one_line(heading[1]) if heading else one_line(stem))
 
 
-def read_html(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+def read_html(data: bytes, origin: Origin) -> Document | Drop:
     """The main text of a page as Markdown: headings, lists and tables kept; menus, banners and footers gone."""
     from lxml import etree, html
     from trafilatura import extract
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
-    key = f"{source}:{name}"
     try:
         tree = html.document_fromstring(decode_html(data))
     except (etree.ParserError, ValueError) as error:
-        return Drop(key, name, "empty", str(error))
+        return origin.drop("empty", str(error))
     language = (tree.get("lang") or "").split("-")[0].lower() or None
     title = _title(tree)
     link = next((a.get("href") for a in tree.iter("a", "link") if "license" in (a.get("rel") or "").split()), None)
@@ -57,11 +55,11 @@ def read_html(data: bytes, name: str, source: str, domain: str, licence: str | N
                     include_links=False, favor_recall=True, with_metadata=False)
     text = clean(found or "")
     if not text:
-        return Drop(key, name, "no-main-text")
+        return origin.drop("no-main-text")
     if _ERROR_PAGE.match(title or "") and len(text) < 1000:
-        return Drop(key, name, "error-page", title)
-    document = Document(id=key, text=text, source=source, domain=domain, source_file=name, title=title, language=language,
-                        licence=(name_licence(link, "") if link else None) or licence, licence_url=link)
+        return origin.drop("error-page", title)
+    document = origin.document(origin.key, text, title=title, language=language,
+                               licence=(name_licence(link, "") if link else None) or origin.licence, licence_url=link)
     opening = one_line(text[:300].lstrip("# ")) or ""
     return document if not title or opening.startswith(title) else replace(document, text=f"# {title}\n\n{text}")
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from lxml import etree
 
 from .clean import clean, one_line
-from .document import Document, Drop
+from .document import Document, Drop, Origin
 from .licence import name_licence
 from .mathml import linear
 from .xml import Element, child, local, parse, raised
@@ -33,19 +33,17 @@ _BARE = re.compile(r"\0(?:[\s,;\u2010-\u2015-]*\0)*")
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 
 
-def read_jats(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     """One paper from its bytes; a Drop with a reason where there is none in them."""
-    key = f"{source}:{name}"
     try:
         root = parse(data)
     except (etree.XMLSyntaxError, ValueError) as error:
-        return Drop(key, name, "broken-xml", str(error))
+        return origin.drop("broken-xml", str(error))
     article = root if local(root) == "article" else next((e for e in root.iter() if local(e) == "article"), None)
     if article is None:
-        return Drop(key, name, "no-article", f"the root is <{local(root)}>")
+        return origin.drop("no-article", f"the root is <{local(root)}>")
     meta = child(article, "front", "article-meta")
-    document = Document(id=key, text="", source=source, domain=domain, source_file=name, licence=licence,
-                        language=(article.get(_LANG) or "").split("-")[0].lower() or None)
+    document = origin.document(origin.key, "", language=(article.get(_LANG) or "").split("-")[0].lower() or None)
     if meta is not None:
         document = _describe(document, meta)
     body = child(article, "body")
@@ -60,7 +58,7 @@ def read_jats(data: bytes, name: str, source: str, domain: str, licence: str | N
             blocks += _blocks(part, 1)
     text = clean("\n\n".join(block for block in blocks if block.strip()))
     if not text:
-        return Drop(document.id, name, "empty")
+        return origin.drop("empty", id=document.id)
     return replace(document, text=f"{document.title}\n\n{text}" if document.title else text)
 
 

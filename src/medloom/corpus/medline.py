@@ -17,7 +17,7 @@ from pathlib import Path
 from lxml import etree
 
 from .clean import one_line
-from .document import Document, Drop
+from .document import Document, Drop, Origin
 from .files import chunks
 from .xml import Element, child, parse, plain_text
 
@@ -44,8 +44,7 @@ class Versioned:
     version: int
 
 
-def read_medline(path: Path, name: str, source: str, domain: str, licence: str | None,
-                 faults: list[tuple[str, str]]) -> Iterator[Versioned | Drop | Deletion]:
+def read_medline(path: Path, origin: Origin, faults: list[tuple[str, str]]) -> Iterator[Versioned | Drop | Deletion]:
     """What one MEDLINE file holds, in its order."""
     encoding = None
     for number, (kind, record) in enumerate(_records(path, faults)):
@@ -54,19 +53,19 @@ def read_medline(path: Path, name: str, source: str, domain: str, licence: str |
             encoding = found[1].decode() if found and found[1].lower() not in (b"utf-8", b"utf8") else None
             continue
         pmid = _PMID.search(record)
-        key = f"pmid:{pmid[1].decode()}" if pmid else f"{source}:{name}#{number}"
+        key = f"pmid:{pmid[1].decode()}" if pmid else f"{origin.key}#{number}"
         if kind == b"DeleteCitation":
             yield Deletion(tuple(match.decode() for match in _PMID.findall(record)))
             continue
         end = record.rfind(b"</" + kind + b">")
         if end < 0:
-            yield Drop(key, name, "broken-record", "the record does not end")
+            yield origin.drop("broken-record", "the record does not end", key)
             continue
         if kind == b"PubmedBookArticle":
-            yield Drop(key, name, "book-record")
+            yield origin.drop("book-record", id=key)
             continue
         if b"<AbstractText" not in record:
-            yield Drop(key, name, "no-abstract")
+            yield origin.drop("no-abstract", id=key)
             continue
         # Only the citation is parsed: what follows it is mostly the list of references.
         start, cut = record.find(b"<MedlineCitation"), record.find(_CITATION_END)
@@ -75,9 +74,9 @@ def read_medline(path: Path, name: str, source: str, domain: str, licence: str |
                 raise ValueError("no whole MedlineCitation in it")
             citation = parse(record[start : cut + len(_CITATION_END)], encoding)
         except (etree.XMLSyntaxError, LookupError, ValueError) as error:
-            yield Drop(key, name, "broken-record", str(error))
+            yield origin.drop("broken-record", str(error), key)
             continue
-        yield _document(citation, _identifiers(record[cut:end]), key, name, source, domain, licence)
+        yield _document(citation, _identifiers(record[cut:end]), key, origin)
 
 
 def _records(path: Path, faults: list[tuple[str, str]]) -> Iterator[tuple[bytes, bytes]]:
@@ -102,24 +101,23 @@ def _identifiers(record: bytes) -> dict[str, str]:
     return {kind.decode(): html.unescape(value.decode("utf-8", "replace")).strip() for kind, value in _ARTICLE_ID.findall(own)}
 
 
-def _document(citation: Element, identifiers: dict[str, str], key: str, name: str, source: str, domain: str,
-              licence: str | None) -> Versioned | Drop:
+def _document(citation: Element, identifiers: dict[str, str], key: str, origin: Origin) -> Versioned | Drop:
     article, pmid = child(citation, "Article"), child(citation, "PMID")
     if article is None or pmid is None or not (pmid.text or "").strip().isdecimal():
-        return Drop(key, name, "broken-record", "no PMID or no Article in it")
+        return origin.drop("broken-record", "no PMID or no Article in it", key)
     number = (pmid.text or "").strip()
     key = f"pmid:{number}"
     abstract = child(article, "Abstract")
     body = _abstract(abstract) if abstract is not None else ""
     if not body:
-        return Drop(key, name, "no-abstract")
+        return origin.drop("no-abstract", id=key)
     title = _title(article)
     languages = [(e.text or "").strip().lower() for e in article.iterchildren("Language")]
     copyright_note = child(abstract, "CopyrightInformation") if abstract is not None else None
     declared_doi = next((e.text for e in article.iterfind("ELocationID[@EIdType='doi']") if e.get("ValidYN") != "N"), None)
-    document = Document(
-        id=key, text=f"{title}\n\n{body}" if title else body, title=title, source=source, domain=domain, source_file=name,
-        licence=licence or (one_line(plain_text(copyright_note)) if copyright_note is not None else None),
+    document = origin.document(
+        key, f"{title}\n\n{body}" if title else body, title=title,
+        licence=origin.licence or (one_line(plain_text(copyright_note)) if copyright_note is not None else None),
         language="en" if "eng" in languages else None,
         year=_year(article), pmid=number, doi=(identifiers.get("doi") or declared_doi or "").strip().lower() or None,
         pmcid=identifiers.get("pmc") or None)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from .clean import clean, one_line
-from .document import Document, Drop
+from .document import Document, Drop, Origin
 from .licence import find_licence
 
 EDGE_LINES = 4
@@ -31,15 +31,14 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _BULLET = re.compile(r"^(?:[•●▪■◦‣∙·\u2013-]|\(?[a-z0-9]{1,2}\)|\d{1,2}\.)\s")
 
 
-def read_pdf(data: bytes, name: str, source: str, domain: str, licence: str | None) -> Document | Drop:
+def read_pdf(data: bytes, origin: Origin) -> Document | Drop:
     """One document from a PDF's bytes; a Drop with a reason where it cannot be opened or holds no text."""
     import pypdfium2
 
-    key = f"{source}:{name}"
     try:
         file = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        return Drop(key, name, "unreadable-file", str(error))
+        return origin.drop("unreadable-file", str(error))
     try:
         title = one_line(file.get_metadata_value("Title"))
         pages = []
@@ -50,17 +49,16 @@ def read_pdf(data: bytes, name: str, source: str, domain: str, licence: str | No
             text.close()
             page.close()
     except pypdfium2.PdfiumError as error:
-        return Drop(key, name, "unreadable-file", str(error))
+        return origin.drop("unreadable-file", str(error))
     finally:
         file.close()
     text = clean(_running_text(pages))
     if not text:
-        return Drop(key, name, "no-text-layer")
-    stem = name.rpartition("/")[2].rpartition(".")[0]
+        return origin.drop("no-text-layer")
+    stem = origin.name.rpartition("/")[2].rpartition(".")[0]
     name_found, address = find_licence(text[:20_000])
-    document = Document(id=key, text=text, source=source, domain=domain, source_file=name, licence=name_found or licence,
-                        licence_url=address,
-                        title=title if title and " " in title else one_line(stem))
+    document = origin.document(origin.key, text, licence=name_found or origin.licence, licence_url=address,
+                               title=title if title and " " in title else one_line(stem))
     return replace(document, text=f"{document.title}\n\n{text}")
 
 

@@ -20,7 +20,7 @@ from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json, write_json
 from medloom.recipe import Corpus, Source
 
-from .document import DROPPED, Document, Drop, ShardWriter, rows, write_drops
+from .document import DROPPED, Document, Drop, Origin, ShardWriter, rows, write_drops
 from .engine import run_shards
 from .files import find_files, whole
 from .generic import read_json_lines, read_parquet
@@ -157,19 +157,19 @@ def _read(shard: Shard, name: str) -> Iterator[Document | Versioned | Deletion |
     """What one file holds; damage to the file itself comes last, as a Drop of its own."""
     source, path = shard.source, shard.base / name
     faults: list[tuple[str, str]] = []
-    given = (source.name, source.domain, source.licence)
+    origin = Origin(source.name, source.domain, name, source.licence)
     if path.stat().st_size == 0:
         faults.append(("empty-file", "no bytes"))
     elif source.format == "medline":
-        yield from read_medline(path, name, *given, faults)
+        yield from read_medline(path, origin, faults)
     elif source.format in RECORDS:
-        yield from RECORDS[source.format](path, name, *given, faults)
+        yield from RECORDS[source.format](path, origin, faults)
     else:
         data = whole(path, faults)
         if not faults:
-            yield WHOLE_FILE[source.format](data, name, *given)
+            yield WHOLE_FILE[source.format](data, origin)
     for reason, detail in faults:
-        yield Drop(f"{source.name}:{name}", name, reason, detail)
+        yield origin.drop(reason, detail)
 
 
 def _superseded(shards: list[Shard], manifests: list[dict[str, Any]]) -> list[dict[int, str]]:
