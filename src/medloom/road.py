@@ -216,7 +216,7 @@ class Road:
                                 state=space.state, seed=seed, progress=space.progress)
 
             self.models["pretrained"] = self._add(Step(
-                "pretrain", pretrained, ("train", "model"), params=_trained_alike(pretraining, seed, "epochs"),
+                "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
                 inputs={"model": self.models["base"], "tokens": self._tokens}))
         if finetuning is not None:
             asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
@@ -238,7 +238,7 @@ class Road:
                                 replay=space.inputs.get("tokens"), out=space.out, state=space.state, seed=seed, progress=space.progress)
 
             self.models["finetuned"] = self._add(Step(
-                "finetune", finetuned, ("train", "model"), params=_trained_alike(finetuning, seed),
+                "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, seed),
                 inputs={"model": self.models[self.final], "examples": written, **more}))
 
     def _add_evaluation(self) -> None:

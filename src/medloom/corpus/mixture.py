@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medloom.ledger import Refusal
 from medloom.passport.ngrams import BASE, Numbers
-from medloom.recipe import Corpus, Source
+from medloom.recipe import Recipe, Source
 
 from .order import drawn
 
@@ -168,11 +168,12 @@ class Forecast:
     read_tokens: int
 
 
-def forecast(settings: Corpus, tokens: int | None, epochs: float) -> list[Forecast]:
-    """What the mixture will be if every source holds what the recipe says it `holds`: one document a source, as it were.
-
-    Raises Refusal where a source does not say.
-    """
+def forecast(recipe: Recipe) -> list[Forecast]:
+    """What the mixture will be if every source holds what the recipe says it `holds`. Raises Refusal where one does not say."""
+    settings = recipe.corpus
+    if settings is None:
+        raise Refusal("the recipe has no [corpus] to forecast")
+    tokens, epochs = (recipe.pretrain.tokens, recipe.pretrain.epochs) if recipe.pretrain else (None, 1.0)
     silent = [source.name for source in settings.sources if source.holds is None]
     if silent:
         raise Refusal(f"corpus.sources.{silent[0]}: does not say what it holds; add holds = {{ documents = …, tokens = … }}, "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json
-from medloom.passport import FILE, bits_for, sample, sampling_for, write_sketch
+from medloom.passport import FILE, as_entries, bits_for, sample, sampling_for, write_sketch
 from medloom.recipe import Corpus
 
 from .database import database, scan
@@ -73,8 +73,8 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
         connection.register("sampled", scan([shard.out for shard in shards], SAMPLED))
         ordered = connection.sql("select distinct ngram from sampled order by ngram").to_arrow_reader(BATCH)
         bits = bits_for(entries)
-        entries = write_sketch(out / FILE, (batch["ngram"].to_numpy() for batch in ordered), bits=bits, sampling=sampling, words=words,
-                               documents=texts)
+        blocks = (as_entries(batch["ngram"].to_numpy(), sampling, bits) for batch in ordered)
+        entries = write_sketch(out / FILE, blocks, sampling=sampling, bits=bits, words=words, documents=texts)
     return {"entries": entries, "sampling": sampling, "bits": bits, "false_positive_rate": entries / 2.0**bits, "words": words,
             "documents": texts, "bytes": (out / FILE).stat().st_size}
 

@@ -58,6 +58,10 @@ def _benchmarks(guard: Guard | None, total: Account) -> dict[str, Any]:
             for name, count in sorted(guard.questions.items())}
 
 
+def html_page(report: Mapping[str, Any]) -> str:
+    return ""
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     lines = ["# The corpus", ""]
     return "\n".join(lines) + "\n"

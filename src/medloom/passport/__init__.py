@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from .contamination import Contamination, contamination
 from .questions import Question, read_questions
-from .sketch import FILE, Sketch, bits_for, extend_sketch, read_sketch, sample, sampling_for, write_sketch
+from .sketch import (
+    EMPTY,
+    FILE,
+    Sketch,
+    as_entries,
+    bits_for,
+    join_sketches,
+    read_sketch,
+    sample,
+    sampling_for,
+    sketch_of,
+    write_sketch,
+)
 
-__all__ = ["FILE", "Contamination", "Question", "Sketch", "bits_for", "contamination", "extend_sketch", "read_questions", "read_sketch",
-           "sample", "sampling_for", "write_sketch"]
+__all__ = ["EMPTY", "FILE", "Contamination", "Question", "Sketch", "as_entries", "bits_for", "contamination", "join_sketches",
+           "read_questions", "read_sketch", "sample", "sampling_for", "sketch_of", "write_sketch"]

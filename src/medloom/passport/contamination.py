@@ -11,7 +11,7 @@ import numpy as np
 
 from .ngrams import ngrams, word_numbers
 from .questions import Question
-from .sketch import Sketch
+from .sketch import Sketch, sampled
 
 CONTAMINATED = 0.8  # share of a question's own n-grams that were read; the corpus is decontaminated at the same
 
@@ -46,7 +46,7 @@ def contamination(sketch: Sketch, questions: Sequence[Question]) -> Contaminatio
     """
     numbers, offsets = word_numbers([question.text for question in questions])
     grams, ends = ngrams(numbers, offsets, sketch.n)
-    own = [sketch.sampled(grams[start:stop]) for start, stop in pairwise(ends)]
+    own = [sampled(grams[start:stop], sketch.sampling) for start, stop in pairwise(ends)]
     values, counts = np.unique(np.concatenate([*own, np.zeros(0, np.uint64)]), return_counts=True)
     common = values[counts > 1]
     rows: list[dict[str, Any]] = []
