@@ -1,4 +1,4 @@
-"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, Markdown for people."""
+"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, Markdown and HTML for people."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ from typing import Any
 from medloom.ledger.files import write_json, write_text
 from medloom.recipe import Corpus, Source
 
+from .report_page import html_page
+from .report_tables import markdown
+
+__all__ = ["SourceAccount", "html_page", "markdown", "write_pages", "write_report"]
+
 COMMON = 12  # licences that are listed by name; the rest is counted together
+COUNTS = ("dropped", "documents", "characters", "licences", "languages", "years", "lengths", "benchmarks")
 
 
 @dataclass(slots=True)
 class SourceAccount:
-    """One source's books."""
+    """One source's books, or a part of them: counts only, so that the books of shards add up to those of the source.
+
+    `years` counts documents that stay by decade ("1970"), `lengths` by characters (the key is the power of two at or below).
+    """
 
     name: str
     domain: str
-    files: int
-    records: int
+    format: str = ""
+    files: int = 0
+    bytes: int = 0
+    records: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     documents: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
+    years: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[str] = field(default_factory=Counter)
     benchmarks: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -34,14 +47,18 @@ class SourceAccount:
         """Opened with what reading the source gave."""
         files = manifest["files"]
         dropped = sum((Counter(file["dropped"]) for file in files), Counter[str]())
-        return cls(source.name, source.domain, len(files), sum(file["documents"] for file in files) + dropped.total(), dropped)
+        return cls(source.name, source.domain, source.format, len(files), sum(file["bytes"] for file in files),
+                   sum(file["documents"] for file in files) + dropped.total(), dropped)
 
     def keep(self, row: Mapping[str, Any], split: str) -> None:
         """Count a document that stays, in `split` train or valid."""
+        length, year = len(row["text"]), row["year"]
         self.documents[split] += 1
-        self.characters[split] += len(row["text"])
+        self.characters[split] += length
         self.licences[row["licence"] or "unknown"] += 1
         self.languages[row["language"] or "unknown"] += 1
+        self.years["unknown" if year is None else str(year // 10 * 10)] += 1
+        self.lengths[str(1 << length.bit_length() >> 1)] += 1
 
     def drop(self, reason: str, detail: str | None) -> None:
         """Count a document that goes."""
@@ -49,20 +66,38 @@ class SourceAccount:
         if reason.startswith("benchmark") and detail:
             self.benchmarks[detail.partition(":")[0]] += 1
 
+    def merge(self, other: SourceAccount) -> None:
+        """Add the books of another part of the same source; the order of parts does not matter."""
+        if other.name != self.name:
+            raise ValueError(f"the books of {other.name} do not belong into those of {self.name}")
+        self.files += other.files
+        self.bytes += other.bytes
+        self.records += other.records
+        for name in COUNTS:
+            getattr(self, name).update(getattr(other, name))
+
     def table(self) -> dict[str, Any]:
-        """The books as JSON."""
-        licences = dict(sorted(self.licences.most_common(), key=lambda pair: (-pair[1], pair[0]))[:COMMON])
+        """The books as JSON; of licences the commonest by name."""
+        licences = dict(sorted(self.licences.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON])
         others = self.licences.total() - sum(licences.values())
+        if others:
+            licences["others"] = licences.get("others", 0) + others
         return {
-            "name": self.name, "domain": self.domain, "files": self.files, "records": self.records,
-            "dropped": dict(sorted(self.dropped.items())),
+            "name": self.name, "domain": self.domain, "format": self.format, "files": self.files, "bytes": self.bytes,
+            "records": self.records, "dropped": dict(sorted(self.dropped.items())),
             **{split: {"documents": self.documents[split], "characters": self.characters[split]} for split in ("train", "valid")},
-            "licences": {**licences, **({"others": others} if others else {})}, "languages": dict(sorted(self.languages.items())),
+            "licences": licences, "languages": dict(sorted(self.languages.items())), "years": dict(sorted(self.years.items())),
+            "lengths": dict(sorted(self.lengths.items(), key=lambda pair: int(pair[0]))),
         }
 
 
-def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus, seed: int, questions: Mapping[str, int]) -> dict[str, Any]:
-    """Write report.json and report.md into `out`; the figures for the ledger are returned."""
+def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus, seed: int, questions: Mapping[str, int],
+                 more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write report.json and its pages into `out`; the figures for the ledger are returned.
+
+    `questions` counts those of each benchmark that was guarded against; `more` holds further entries of the report (duplicates, a
+    fuller account of the benchmarks), which replace what is made here.
+    """
     hits: Counter[str] = sum((account.benchmarks for account in accounts), Counter())
     totals = {split: {"documents": sum(a.documents[split] for a in accounts), "characters": sum(a.characters[split] for a in accounts)}
               for split in ("train", "valid")}
@@ -75,26 +110,14 @@ def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus,
                   "validation_documents": settings.validation_documents, "seed": seed},
         "sources": [account.table() for account in accounts],
         "benchmarks": {name: {"questions": count, "documents_dropped": hits[name]} for name, count in sorted(questions.items())},
+        **(more or {}),
     }
     write_json(out / "report.json", report)
-    write_text(out / "report.md", _markdown(report))
+    write_pages(report, out)
     return {name: value for name, value in report.items() if name != "rules"}
 
 
-def _markdown(report: Mapping[str, Any]) -> str:
-    lines = ["# The corpus", "", "| source | domain | files | records | train | valid | characters kept | left out |",
-             "|---|---|--:|--:|--:|--:|--:|--:|"]
-    for source in report["sources"]:
-        characters = source["train"]["characters"] + source["valid"]["characters"]
-        lines.append(f"| {source['name']} | {source['domain']} | {source['files']:,} | {source['records']:,} "
-                     f"| {source['train']['documents']:,} | {source['valid']['documents']:,} | {characters:,} "
-                     f"| {sum(source['dropped'].values()):,} |")
-    lines += ["", "## What was left out, and why", "", "| source | reason | records |", "|---|---|--:|"]
-    lines += [f"| {source['name']} | {reason} | {count:,} |" for source in report["sources"] for reason, count in source["dropped"].items()]
-    if report["benchmarks"]:
-        lines += ["", "## Benchmarks guarded against", "", "| benchmark | questions | documents left out |", "|---|--:|--:|"]
-        lines += [f"| {name} | {entry['questions']:,} | {entry['documents_dropped']:,} |" for name, entry in report["benchmarks"].items()]
-    lines += ["", "## Licences of what stayed", "", "| source | licence | documents |", "|---|---|--:|"]
-    lines += [f"| {source['name']} | {name.replace('|', '/')} | {count:,} |"
-              for source in report["sources"] for name, count in source["licences"].items()]
-    return "\n".join(lines) + "\n"
+def write_pages(report: Mapping[str, Any], out: Path) -> None:
+    """Write a report for people: report.md and report.html, which needs nothing beside it."""
+    write_text(out / "report.md", markdown(report))
+    write_text(out / "report.html", html_page(report))
