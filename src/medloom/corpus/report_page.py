@@ -65,9 +65,9 @@ def html_page(report: Report) -> str:
     sections = "".join(f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{SECTIONS[key]}</h2>{body}</section>'
                        for key, body in bodies.items())
     return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">'
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        '<meta name="color-scheme" content="light dark"/>'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'"/>'
         f"<title>The corpus: {documents(report):,} documents</title><style>{_style()}</style></head><body>"
         f"<header><h1>The corpus</h1>{_opening(report)}<nav aria-label=\"Sections\"><ul>{links}</ul></nav></header>"
         f"<main>{sections}</main><footer><p>Each record that was left out is named, with its reason, in dropped.parquet: that of the "
@@ -82,9 +82,9 @@ def _style() -> str:
 
 def _opening(report: Report) -> str:
     tiles = [("came in", f"{report['records']:,}", f"records in {number(sum(s['files'] for s in report['sources']), 'file')}"),
-             ("stay", f"{documents(report):,}", f"documents, {percent(share(documents(report), report['records']))} of the records"),
+             ("stay", f"{documents(report):,}", f"documents, {_part(documents(report), report['records'])} of the records"),
              ("text", _short(characters(report)), "characters"),
-             ("left out", f"{left_out(report):,}", f"records, {percent(share(left_out(report), report['records']))}")]
+             ("left out", f"{left_out(report):,}", f"records, {_part(left_out(report), report['records'])}")]
     return (f'<p class="lead">{escape(headline(report))}</p><p>{escape(main_reason(report))}</p>'
             f'<p class="notice" role="note"><strong>{escape(NOTICE_SHORT)}</strong></p>'
             + "".join(f'<p class="caution" role="alert"><strong>Does not add up.</strong> {escape(text)}</p>' for text in cautions(report))
@@ -104,7 +104,7 @@ def _bar(source: Report, ident: str) -> str:
     about = "" if "all" in source else " · ".join(
         text for text in (source["domain"], source["format"], number(source["files"], "file"), size(source["bytes"])) if text)
     items = "".join(f'<li><span class="chip g-{key}"></span>{TITLES[key]} <b>{amount:,}</b> '
-                    f'<span class="soft">{percent(share(amount, source["records"]))}</span></li>' for key, amount in parts)
+                    f'<span class="soft">{_part(amount, source["records"])}</span></li>' for key, amount in parts)
     told = ", ".join(f"{TITLES[key]} {amount:,}" for key, amount in parts)
     plot = stacked(ident, f"Records of {plain(source['name'])}", f"{number(source['records'], 'record')}: {told or 'none'}", parts)
     return (f'<figure class="bar"><figcaption><h3>{_safe(source["name"])} <span class="soft">{number(source["records"], "record")}</span>'
@@ -139,9 +139,9 @@ def _funnel(source: Report, ident: str) -> str:
 def _contents(report: Report, idents: Iterator[str]) -> str:
     """Histograms of length and year, of each source that knows them; a kind's bars are the same ones throughout."""
     made = []
-    kinds = (("lengths", "train", "Characters of a document",
+    kinds = (("lengths", "train", "Documents by length in characters",
               "Each bar spans twice the range of the one before; below it is where it starts (k = 1,024)."),
-             ("years", "duplicate", "Decade of publication", ""))
+             ("years", "duplicate", "Documents by decade of publication", ""))
     for key, colour, title, note in kinds:
         shown_bins = bins([source[key] for source in report["sources"]], key)
         cards = []
@@ -152,7 +152,7 @@ def _contents(report: Report, idents: Iterator[str]) -> str:
                 cards.append(f'<figure class="card"><h3>{_safe(source["name"])}</h3>{plot}</figure>')
         if cards:
             without = [plain(s["name"]) for s in report["sources"] if not any(name.isdecimal() for name in s[key]) and documents(s)]
-            note = note + (f" None is known of {', '.join(without)}." if without else "")
+            note = note + (f" Unknown for {', '.join(without)}." if without else "")
             made.append(f'<h3>{title}</h3><p class="note">{escape(note)}</p><div class="cards">{"".join(cards)}</div>')
     return "".join(made)
 
@@ -198,6 +198,10 @@ def _kind(column: Column, wide: bool = False) -> str:
 
 def _details(summary: str, body: str) -> str:
     return f"<details><summary>{summary}</summary>{body}</details>" if body else ""
+
+
+def _part(amount: int, whole: int) -> str:
+    return escape(percent(share(amount, whole)))
 
 
 def _safe(text: Any, longest: int = 160) -> str:

@@ -138,7 +138,7 @@ def _share(title: str) -> Column:
 
 def _sources(sources: Sequence[Report], total: int) -> Table:
     columns = (_text("source"), Column("records"), Column("left out"), Column("train"), Column("validation"), Column("characters kept"),
-               _share("of all text"), Column("files"), Column("size"), _text("domain"), _text("format"))
+               _share("share of text"), Column("files"), Column("size"), _text("domain"), _text("format"))
     rows = ((s["name"], s["records"], left_out(s), documents(s, "train"), documents(s, "valid"), characters(s),
              share(characters(s), total), s["files"], size(s["bytes"]), s["domain"], s["format"]) for s in sources)
     return Table("sources", "Sources", columns, tuple(rows))
@@ -156,20 +156,20 @@ def _steps(sources: Sequence[Report]) -> Table:
 
 def _reasons(report: Report) -> Table:
     return Table("reasons", "Why records were left out",
-                 (_text("reason"), Column("records"), _share("of all records"), _text("left out when"), _text("what it means")),
+                 (_text("reason"), Column("records"), _share("share of records"), _text("left out when"), _text("what it means")),
                  tuple((reason, count, share(count, report["records"]), WHEN[group_of(reason).step], explain(reason) or None)
                        for reason, count in _ranked(report["dropped"])))
 
 
 def _reasons_by_source(sources: Sequence[Report]) -> Table:
     return Table("reasons-by-source", "Reasons by source",
-                 (_text("source"), _text("reason"), Column("records"), _share("of its records"), _text("in short")),
+                 (_text("source"), _text("reason"), Column("records"), _share("share of its records"), _text("in short")),
                  tuple((s["name"], reason, count, share(count, s["records"]), group_of(reason).title)
                        for s in sources for reason, count in _ranked(s["dropped"])))
 
 
 def _contents(key: str, title: str, sources: Sequence[Report]) -> Table:
-    return Table(key, title, (_text("source"), _text(key[:-1]), Column("documents"), _share("of its documents")),
+    return Table(key, title, (_text("source"), _text(key[:-1]), Column("documents"), _share("share")),
                  tuple((s["name"], name, count, share(count, documents(s))) for s in sources for name, count in _ranked(s[key])))
 
 
@@ -317,4 +317,4 @@ def size(count: int) -> str:
 
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(counts.items(), key=lambda pair: (pair[0] == "others", -pair[1], pair[0]))
