@@ -71,14 +71,18 @@ def words(element: Element) -> str:
 
 
 def page_tables(page: str) -> dict[str, list[list[str]]]:
-    """The tables of a page by their name, as rows of cells, with cells for several rows written out."""
+    """The tables of a page by their name, as rows of cells: a cell for several rows written out, a note below a name a cell of its own."""
     found = {}
     for box in parsed(page).iterfind(".//div[@class='scroll']"):
         written: list[list[str]] = []
+        noted = box.find(".//small") is not None
         for row in box.iterfind(".//tr"):
-            cells = [words(cell) for cell in row]
-            first = row[0] if row[0].tag == "th" else None
-            written.append(cells if first is not None else [written[-1][0], *cells])
+            note = row.find("th/small")
+            told = "what it means" if not written else DASH if note is None else words(note)
+            if note is not None:
+                row[0].remove(note)
+            cells = [words(cell) for cell in row] + ([told] if noted else [])
+            written.append(cells if row[0].tag == "th" else [written[-1][0], *cells])
         found[box.get("aria-label")] = written
     return found
 
@@ -122,6 +126,7 @@ def test_the_totals_of_page_and_markdown_are_those_of_the_report(report: dict[st
         assert column(steps, "came in")[:2] == [30_000, 8] and column(steps, "was read")[:2] == [15_004, 6]
         assert column(steps, "in no benchmark")[:2] == [15_002, 6] and column(steps, "no duplicate")[:2] == [15_000, 5]
         assert sum(column(tables["Documents by length"], "abstracts")) == 15_000
+        assert [row[0] for row in tables["Documents by length"][1:3]] == ["0", f"256{DASH}511"]
         assert [row[0] for row in tables["Documents by year of publication"][1:]] == [
             *(f"{decade}{DASH}{decade + 9}" for decade in (1970, 1980, 1990, 2000, 2010)), "unknown"]
         assert column(tables["Licences of what stayed"], "documents") == [14_000, 1_000, 5, 4]
@@ -257,8 +262,8 @@ def _reasons(node: ast.AST) -> Iterator[str]:
 def test_each_reason_is_told_with_its_meaning_and_an_unknown_one_as_it_is(report: dict[str, Any]) -> None:
     table = page_tables(html_page(report))["Why records were left out"]
     told = {row[0]: row[-2:] for row in table[1:]}
-    assert told["no-abstract"] == ["files are read", explain("no-abstract")]
-    assert told["benchmark-overlap"][0] == "benchmarks are guarded"
+    assert told["no-abstract"] == ["reading", explain("no-abstract")]
+    assert told["benchmark-overlap"][0] == "benchmarks"
     assert told[SEEN] == ["unknown", DASH]
     report["dropped"] = dict.fromkeys(REASONS, 1)
     table = page_tables(html_page(report))["Why records were left out"]

@@ -8,10 +8,6 @@ STEPS = {"reading": "was read", "filters": "passed the filters", "benchmarks": "
          "other": "no other reason"}
 """The steps that leave records out, in their order, each with what holds of a record that it lets through."""
 
-WHEN = {"reading": "files are read", "filters": "filters are applied", "benchmarks": "benchmarks are guarded",
-        "duplicates": "duplicates are sought", "other": "unknown"}
-"""What the corpus is doing in each of those steps."""
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -23,25 +19,28 @@ class Group:
 
 
 NO_TEXT = Group("no-text", "no text in it", "reading")
+FOREIGN = Group("foreign", "of another kind", "reading")
 DAMAGED = Group("damaged", "damaged", "reading")
 SUPERSEDED = Group("superseded", "replaced or withdrawn", "reading")
 FILTERED = Group("filtered", "filtered out", "filters")
 BENCHMARK = Group("benchmark", "in a benchmark", "benchmarks")
 DUPLICATE = Group("duplicate", "duplicate", "duplicates")
 OTHER = Group("other", "other reasons", "other")
-GROUPS = (NO_TEXT, DAMAGED, SUPERSEDED, FILTERED, BENCHMARK, DUPLICATE, OTHER)
+GROUPS = (NO_TEXT, FOREIGN, DAMAGED, SUPERSEDED, FILTERED, BENCHMARK, DUPLICATE, OTHER)
 
 REASONS: dict[str, tuple[Group, str]] = {
     "no-abstract": (NO_TEXT, "The citation has no abstract, only a title."),
     "no-text": (NO_TEXT, "None of the fields that may hold a text holds one."),
-    "no-article": (NO_TEXT, "The XML file holds something else than an article."),
+    "no-article": (FOREIGN, "The XML file holds something else than an article."),
     "no-main-text": (NO_TEXT, "The page is menus and links; no main text was found in it."),
     "no-text-layer": (NO_TEXT, "The PDF holds pictures of pages, which would have to go through text recognition first."),
+    "no-guideline": (FOREIGN, "The XML file holds neither a guideline's fields nor an article."),
+    "several-articles": (FOREIGN, "The XML file holds several articles; each needs a file of its own."),
     "empty": (NO_TEXT, "Nothing was left of the text once it was cleaned."),
     "empty-file": (NO_TEXT, "The file has no bytes."),
     "error-page": (NO_TEXT, "The page is a web server's error message or a wall before the content."),
-    "book-record": (NO_TEXT, "The record describes a book or a chapter, not an article."),
-    "unsupported-suffix": (NO_TEXT, "Files of this kind are not read for this source's format; the name's ending tells the kind."),
+    "book-record": (FOREIGN, "The record describes a book or a chapter, not an article."),
+    "unsupported-suffix": (FOREIGN, "Files of this kind are not read for this source's format; the name's ending tells the kind."),
     "broken-record": (DAMAGED, "The record breaks the rules of its format; its neighbours were read."),
     "broken-xml": (DAMAGED, "The file is not well-formed XML."),
     "truncated-file": (DAMAGED, "The file ends too early, as after a broken download; what came before was read."),

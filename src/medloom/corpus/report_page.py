@@ -170,7 +170,7 @@ def _table(made: dict[str, Table], key: str) -> str:
         return ""
     table = made[key]
     title = _safe(table.title)
-    head = "".join(f'<th scope="col"{_kind(column)}>{_safe(column.title)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col"{_kind(column)}>{_safe(column.title)}</th>' for column in table.columns if column.kind != "note")
     groups = [list(rows) for _, rows in groupby(table.rows, key=lambda row: row[0])]
     rows = "".join(f"<tr>{_cells(row, table.columns, 0 if place else len(group))}</tr>"
                    for group in groups for place, row in enumerate(group))
@@ -182,13 +182,16 @@ def _table(made: dict[str, Table], key: str) -> str:
 
 def _cells(row: Sequence[Cell], columns: Sequence[Column], spanned: int) -> str:
     """The cells of a row; its first one, which names it, is for `spanned` rows (0: it stands in a row above)."""
+    notes = "".join(f"<small>{escape(shown(cell, column))}</small>"
+                    for cell, column in zip(row, columns, strict=True) if column.kind == "note" and cell is not None)
     scope = f'scope="rowgroup" rowspan="{spanned}"' if spanned > 1 else 'scope="row"'
-    cells = [f"<th {scope}>{escape(shown(row[0], columns[0]))}</th>"] if spanned else []
+    cells = [f"<th {scope}>{escape(shown(row[0], columns[0]))}{notes}</th>"] if spanned else []
     for cell, column in zip(row[1:], columns[1:], strict=True):
-        text = escape(shown(cell, column))
-        if column.kind == "share" and isinstance(cell, int | float):
-            text += f'<span class="meter"><i style="width:{min(max(cell, 0), 1):.2%}"></i></span>'
-        cells.append(f"<td{_kind(column, len(text) > 40)}>{text}</td>")
+        if column.kind != "note":
+            text = escape(shown(cell, column))
+            if column.kind == "share" and isinstance(cell, int | float):
+                text += f'<span class="meter"><i style="width:{min(max(cell, 0), 1):.2%}"></i></span>'
+            cells.append(f"<td{_kind(column, len(text) > 40)}>{text}</td>")
     return "".join(cells)
 
 

@@ -60,7 +60,8 @@ def histogram(ident: str, title: str, bars: Sequence[tuple[str, str, int]], colo
         marks.append(f'<rect class="g-{colour}" x="{(place + 0.1) * step:.3%}" width="{0.8 * step:.3%}" y="{foot - height:.1f}" '
                      f'height="{height:.1f}"><title>{escape(meaning)}: {count:,}</title></rect>')
         if count == most and not named:
-            anchor, x = ("start", 0.0) if middle < 0.12 else ("end", 1.0) if middle > 0.88 else ("middle", middle)
+            edge = 0.4 * step
+            anchor, x = ("start", middle - edge) if middle < 0.08 else ("end", middle + edge) if middle > 0.92 else ("middle", middle)
             marks.append(f'<text class="strong" x="{x:.3%}" y="{top - 5}" text-anchor="{anchor}">{count:,}</text>')
             named = True
         if place % every == 0:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from medloom.notice import NOTICE_SHORT
 
-from .reasons import GROUPS, STEPS, WHEN, explain, group_of
+from .reasons import GROUPS, OTHER, STEPS, explain, group_of
 
 Report = Mapping[str, Any]
 Cell = str | int | float | None
@@ -24,10 +24,10 @@ _MARKS = re.compile(r"([\\`*_\[\]|~#])")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A share is a fraction of 1, which the page draws as a bar."""
+    """A share is a fraction of 1, which the page draws as a bar; a note is a sentence, which the page puts below the row's name."""
 
     title: str
-    kind: Literal["text", "number", "share"] = "number"
+    kind: Literal["text", "number", "share", "note"] = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,14 @@ def _steps(sources: Sequence[Report]) -> Table:
 
 def _reasons(report: Report) -> Table:
     return Table("reasons", "Why records were left out",
-                 (_text("reason"), Column("records"), _share("share of records"), _text("left out when"), _text("what it means")),
-                 tuple((reason, count, share(count, report["records"]), WHEN[group_of(reason).step], explain(reason) or None)
+                 (_text("reason"), Column("records"), _share("share of records"), _text("step"), Column("what it means", "note")),
+                 tuple((reason, count, share(count, report["records"]), _step(reason), explain(reason) or None)
                        for reason, count in _ranked(report["dropped"])))
+
+
+def _step(reason: str) -> str:
+    group = group_of(reason)
+    return "unknown" if group is OTHER else group.step
 
 
 def _reasons_by_source(sources: Sequence[Report]) -> Table:
@@ -194,7 +199,7 @@ def _benchmarks(benchmarks: Mapping[str, Report]) -> Iterator[Table]:
 
 
 def _duplicates(duplicates: Report) -> Iterator[Table]:
-    yield Table("duplicates", "Duplicates by kind", (_text("kind"), Column("documents"), _text("what it means")),
+    yield Table("duplicates", "Duplicates by kind", (_text("kind"), Column("documents"), Column("what it means", "note")),
                 tuple((name, count, explain(name) or None) for name, count in duplicates.items() if name != "pairs"))
     yield Table("pairs", "Duplicates between sources", (_text("left out from"), _text("kept in"), Column("documents")),
                 tuple((gone, kept, count) for gone, row in (duplicates.get("pairs") or {}).items() for kept, count in _ranked(row)))
@@ -243,12 +248,18 @@ def bins(columns: Sequence[Mapping[str, int]], key: str) -> list[tuple[str, str]
     names = {name for counts in columns for name in counts}
     numbers = sorted(int(name) for name in names if name.isdecimal())
     if numbers:
-        full = [2**power for power in range(max(numbers).bit_length()) if 2**power >= numbers[0]]
-        full = full if key == "lengths" else list(range(numbers[0], numbers[-1] + 1, 10))
-        if len(full) <= FILLED and set(numbers) <= set(full):
-            numbers = full
-    labels = [f"{n:,}{DASH}{max(2 * n - 1, 0):,}" if key == "lengths" else f"{n}{DASH}{n + 9}" for n in numbers]
-    return [*zip(map(str, numbers), labels, strict=True), *((name, name) for name in sorted(names) if not name.isdecimal())]
+        first = next((n for n in numbers if n), 1)  # a length of 0 is no power of two
+        steps: Sequence[int] = [2**power for power in range(numbers[-1].bit_length()) if 2**power >= first]
+        steps = steps if key == "lengths" else range(numbers[0], numbers[-1] + 1, 10)
+        if len(steps) <= FILLED:
+            numbers = sorted({*numbers, *steps})
+    return [*((str(n), _range(n, key)) for n in numbers), *((name, name) for name in sorted(names) if not name.isdecimal())]
+
+
+def _range(low: int, key: str) -> str:
+    if key == "years":
+        return f"{low}{DASH}{low + 9}"
+    return f"{low:,}{DASH}{2 * low - 1:,}" if low > 1 else str(low)
 
 
 def markdown(report: Report) -> str:
@@ -263,7 +274,7 @@ def markdown(report: Report) -> str:
         if table.note:
             lines += [table.note, ""]
         lines.append("| " + " | ".join(_marked(plain(column.title)) for column in table.columns) + " |")
-        lines.append("|" + "|".join("---" if column.kind == "text" else "--:" for column in table.columns) + "|")
+        lines.append("|" + "|".join("---" if column.kind in ("text", "note") else "--:" for column in table.columns) + "|")
         lines += ["| " + " | ".join(_marked(shown(cell, column)) for cell, column in zip(row, table.columns, strict=True)) + " |"
                   for row in table.rows]
     return "\n".join(lines) + "\n"
