@@ -85,8 +85,9 @@ def _opening(report: Report) -> str:
              ("stay", f"{documents(report):,}", f"documents, {_part(documents(report), report['records'])} of the records"),
              ("text", _short(characters(report)), "characters"),
              ("left out", f"{left_out(report):,}", f"records, {_part(left_out(report), report['records'])}")]
-    return (f'<p class="lead">{escape(headline(report))}</p><p>{escape(main_reason(report))}</p>'
-            f'<p class="notice" role="note"><strong>{escape(NOTICE_SHORT)}</strong></p>'
+    return (f'<p class="lead">{escape(headline(report))}</p>'
+            + (f"<p>{escape(main_reason(report))}</p>" if left_out(report) else "")
+            + f'<p class="notice" role="note"><strong>{escape(NOTICE_SHORT)}</strong></p>'
             + "".join(f'<p class="caution" role="alert"><strong>Does not add up.</strong> {escape(text)}</p>' for text in cautions(report))
             + '<dl class="tiles">' + "".join(f"<div><dt>{name}</dt><dd>{value} <small>{more}</small></dd></div>"
                                              for name, value, more in tiles) + "</dl>")
@@ -95,14 +96,15 @@ def _opening(report: Report) -> str:
 def _records(report: Report, idents: Iterator[str]) -> str:
     """A bar for each source, as long as the page whatever the source's size, and one for all of them."""
     told = "Each bar is all the records of one source, so bars of unlike sources can be read alike. Parts too thin to be seen are widened."
-    parts = [{"name": "All sources", "all": True, **report}] if len(report["sources"]) > 1 else []
-    return f'<p class="note">{told}</p>' + "".join(_bar(source, next(idents)) for source in [*parts, *report["sources"]])
+    bars = [_bar({"name": "All sources", **report}, next(idents), "")] if len(report["sources"]) > 1 else []
+    for source in report["sources"]:
+        about = (source["domain"], source["format"], number(source["files"], "file"), size(source["bytes"]) if source["bytes"] else "")
+        bars.append(_bar(source, next(idents), " · ".join(filter(None, about))))
+    return f'<p class="note">{told}</p>{"".join(bars)}'
 
 
-def _bar(source: Report, ident: str) -> str:
+def _bar(source: Report, ident: str, about: str) -> str:
     parts = _parts(source)
-    about = "" if "all" in source else " · ".join(
-        text for text in (source["domain"], source["format"], number(source["files"], "file"), size(source["bytes"])) if text)
     items = "".join(f'<li><span class="chip g-{key}"></span>{TITLES[key]} <b>{amount:,}</b> '
                     f'<span class="soft">{_part(amount, source["records"])}</span></li>' for key, amount in parts)
     told = ", ".join(f"{TITLES[key]} {amount:,}" for key, amount in parts)

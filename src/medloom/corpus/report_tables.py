@@ -300,7 +300,7 @@ def _marked(text: str) -> str:
 
 
 def number(count: int, noun: str) -> str:
-    """ "1 file", "2,000 files"."""
+    """A count with its noun: 1 file, 2,000 files."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
