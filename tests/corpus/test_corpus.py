@@ -103,7 +103,7 @@ def test_rules_name_their_reason(settings: Corpus, tmp_path: Path) -> None:
     assert sum(reason.startswith("benchmark") for reason in reasons.values()) == 2
     report = json.loads((tmp_path / "out/corpus/report.json").read_text())
     assert report["benchmarks"] == {"exam": {"questions": 2, "guarded": 2, "questions_touched": 2, "documents_dropped": 2, "by_pmid": 1,
-                                             "by_overlap": 1}}
+                                             "by_overlap": 1, "worst": [{"question": "q1", "document": "pmid:5", "overlap": 1.0}]}}
 
 
 def test_the_bytes_do_not_depend_on_workers_and_interruptions(settings: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

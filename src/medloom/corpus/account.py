@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-COMMON = 12  # licences that are listed by name; the rest is counted together
-WORST = 5  # documents named for each benchmark
 SPLITS = ("train", "valid")
 
 

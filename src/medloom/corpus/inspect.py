@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from medloom.ledger import Refusal
-from medloom.ledger.files import read_json, write_text
+from medloom.ledger.files import read_json
 
 from .document import tables
-from .report import html_page, markdown
+from .report import write_pages
 
 TOLD = ("id", "piece", "source", "domain", "licence", "sha256")
 
@@ -29,8 +29,7 @@ def draw_report(run: Path) -> tuple[dict[str, Any], tuple[Path, Path]]:
     if mixture:
         report["mixture"] = mixture
     places = run / "corpus-report.html", run / "corpus-report.md"
-    write_text(places[0], html_page(report))
-    write_text(places[1], markdown(report))
+    write_pages(report, *places)
     return report, places
 
 

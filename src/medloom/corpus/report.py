@@ -1,4 +1,5 @@
-"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, Markdown for people."""
+"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, a page
+and Markdown for people."""
 
 from __future__ import annotations
 
@@ -7,12 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from medloom.ledger.files import write_json, write_text
 from medloom.recipe import Corpus, Source
 
-from .account import COMMON, SPLITS, Account
+from .account import SPLITS, Account
+from .choose import DROPPED
 from .decontaminate import Guard
+from .document import tables
+from .report_page import html_page
+from .report_tables import markdown
 
+__all__ = ["html_page", "markdown", "write_pages", "write_report"]
+
+COMMON = 12  # licences that are listed by name; the rest is counted together
+WORST = 5  # documents named for each benchmark
 OF_DUPLICATES = ("same-identifier", "exact-duplicate", "near-duplicate")
 
 
@@ -25,13 +36,13 @@ def write_report(out: Path, recipe: Sequence[Source], manifests: Sequence[Mappin
     report = {
         "records": sum(source["records"] for source in sources), "dropped": dict(sorted(dropped.items())),
         **{split: {"documents": total.documents[split], "characters": total.characters[split]} for split in SPLITS},
-        "rules": {**settings.what(), "seed": seed}, "sources": sources, "benchmarks": _benchmarks(guard, total),
+        "rules": {**settings.what(), "seed": seed}, "sources": sources, "benchmarks": _benchmarks(guard, total, out),
         "duplicates": {**{reason: total.dropped[reason] for reason in OF_DUPLICATES},
                        "pairs": {source.name: dict(sorted(account.kept_for.items()))
                                  for source, account in zip(recipe, accounts, strict=True) if account.kept_for}},
     }
     write_json(out / "report.json", report)
-    write_text(out / "report.md", markdown(report))
+    write_pages(report, out / "report.html", out / "report.md")
     return {name: value for name, value in report.items() if name != "rules"}
 
 
@@ -48,20 +59,25 @@ def _source(source: Source, manifest: Mapping[str, Any], account: Account) -> di
     }
 
 
-def _benchmarks(guard: Guard | None, total: Account) -> dict[str, Any]:
+def _benchmarks(guard: Guard | None, total: Account, out: Path) -> dict[str, Any]:
     if guard is None:
         return {}
     touched = Counter(name.partition(":")[0] for name in total.touched)
+    worst: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((out / DROPPED).glob("part-*.parquet")) if total.by_overlap else ():
+        for table in tables(path, ["id", "reason", "detail"]):
+            for row in table.filter(pc.equal(table["reason"], "benchmark-overlap")).to_pylist():
+                question, _, overlap = row["detail"].rpartition(" ")
+                worst.setdefault(question.partition(":")[0], []).append(
+                    {"question": question.partition(":")[2], "document": row["id"], "overlap": float(overlap)})
     return {name: {"questions": count, "guarded": guard.guarded[name], "questions_touched": touched[name],
                    "documents_dropped": total.by_pmid[name] + total.by_overlap[name], "by_pmid": total.by_pmid[name],
-                   "by_overlap": total.by_overlap[name]}
+                   "by_overlap": total.by_overlap[name],
+                   "worst": sorted(worst.get(name, ()), key=lambda row: (-row["overlap"], row["question"], row["document"]))[:WORST]}
             for name, count in sorted(guard.questions.items())}
 
 
-def html_page(report: Mapping[str, Any]) -> str:
-    return ""
-
-
-def markdown(report: Mapping[str, Any]) -> str:
-    lines = ["# The corpus", ""]
-    return "\n".join(lines) + "\n"
+def write_pages(report: Mapping[str, Any], page: Path, text: Path) -> None:
+    """Write a report for people: as HTML, which needs nothing beside it, and as Markdown."""
+    write_text(page, html_page(report))
+    write_text(text, markdown(report))
