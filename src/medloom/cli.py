@@ -39,7 +39,8 @@ class Fallback(TyperGroup):
 
 
 corpora = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Fallback,
-                      help="Files to cleaned, deduplicated, decontaminated, mixed, packed tokens. `medloom corpus RECIPE` builds them.")
+                      help="Files to cleaned, deduplicated, decontaminated, mixed, packed tokens. `medloom corpus RECIPE` builds them.",
+                      epilog="Example: medloom corpus recipes/quickstart.toml --workers 8")
 app.add_typer(corpora, name="corpus")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]

@@ -248,7 +248,7 @@ def test_every_reason_that_the_code_gives_is_explained() -> None:
 
 
 def _reasons(node: ast.AST) -> Iterator[str]:
-    """What a call of drop(...), Drop(...), _mark(...) or faults.append((..., ...)) gives as its reason, where it stands there in letters."""
+    """What a call of drop(...), Drop(...), _mark(...) or faults.append((..., ...)) gives as its reason in letters."""
     if isinstance(node, ast.Call):
         name = ast.unparse(node.func)
         values: list[ast.expr] = []

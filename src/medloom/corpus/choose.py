@@ -15,7 +15,7 @@ import pyarrow as pa
 from medloom.ledger import Progress
 from medloom.recipe import Corpus, Source
 
-from .database import database, scan
+from .database import blocks, database, scan
 from .deduplicate import first_of_linked
 from .document import ShardWriter
 from .examine import INDEX
@@ -132,5 +132,5 @@ def _write(connection: Any, out: Path) -> None:
         from works left join works as stays on works.kept = stays.rank left join held on held.rank = works.rank
         order by works.shard, works.row""")
     with ShardWriter(out, FATES) as writer:
-        for batch in result.to_arrow_reader(BATCH):
-            writer.add_table(pa.Table.from_batches([batch]).select(FATES.names))
+        for block in blocks(result, BATCH):
+            writer.add_table(block.select(FATES.names))

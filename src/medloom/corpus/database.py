@@ -49,3 +49,22 @@ def database(folder: Path, settings: Corpus) -> Iterator[Any]:
 def scan(paths: Sequence[Path], schema: pa.Schema) -> Any:
     """Parquet files of one schema as what a connection can register and read, only what it needs, a batch at a time."""
     return ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
+
+
+def blocks(relation: Any, rows: int) -> Iterator[pa.Table]:
+    """The rows of an ordered query in tables of `rows` each, the last of what is left.
+
+    DuckDB's own batches end where its threads happen to; what is written from these is the same whatever their number.
+    """
+    held: list[pa.Table] = []
+    count = 0
+    for batch in relation.to_arrow_reader(rows):
+        held.append(pa.Table.from_batches([batch]))
+        count += len(batch)
+        while count >= rows:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, rows)
+            held = [whole.slice(rows)]
+            count -= rows
+    if count:
+        yield pa.concat_tables(held)

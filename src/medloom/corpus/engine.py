@@ -7,8 +7,10 @@ whichever engine ran it and however many workers it had.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,8 @@ from medloom.recipe import Corpus
 
 WORTH_A_POOL = 16_000_000  # bytes of input; below, starting processes costs more than they save
 ARRAY = 1000  # tasks of one Slurm array: below the 1001 that Slurm allows where nobody raised it
+TURNS = 4  # tasks for each that may run at a time, so that a slow one does not hold up the end
+QUIET = 60.0  # seconds
 Record = dict[str, Any]
 
 
@@ -122,36 +126,38 @@ def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -
         import submitit
     except ImportError:
         raise Refusal("corpus.engine = 'slurm' needs submitit: pip install 'medloom[slurm]'") from None
+    if shutil.which("sbatch") is None:
+        raise Refusal("corpus.engine = 'slurm' needs sbatch, which is not here; run this on a login node, or take another engine")
+    logging.getLogger("submitit").setLevel(logging.ERROR)
     cluster = settings.cluster
-    try:
-        executor = submitit.SlurmExecutor(folder=shards[0].record.parent / "slurm")
-    except RuntimeError as error:
-        raise Refusal(f"corpus.engine = 'slurm': {error}; run this where sbatch is, or choose another engine") from None
+    executor = submitit.SlurmExecutor(folder=shards[0].record.parent / "slurm")
     given = {"partition": cluster.partition, "account": cluster.account}
     executor.update_parameters(job_name="medloom-corpus", time=cluster.minutes, mem=f"{cluster.memory_mb}MB", cpus_per_task=1,
                                array_parallelism=workers, **{key: value for key, value in given.items() if value is not None})
-    # An array has a bounded number of tasks, so each takes every so-manieth shard.
-    tasks = min(len(shards), ARRAY)
+    # An array has a bounded number of tasks, and each costs a start, so that each takes every so-manieth shard.
+    tasks = min(len(shards), ARRAY, TURNS * workers)
     jobs = executor.map_array(_several, [work] * tasks, [shards[number::tasks] for number in range(tasks)])
-    left = set(range(len(shards)))
+    left, moved = set(range(len(shards))), time.monotonic()
     try:
         while left:
-            done = [number for number in left if shards[number].record.exists()
-                    and read_json(shards[number].record).get("digest") == shards[number].digest]
-            left.difference_update(done)
+            done = {number for number in left if read_json(shards[number].record).get("digest") == shards[number].digest}
+            left -= done
             yield from (None for _ in done)
-            if left and all(job.done() for job in jobs):
+            moved = time.monotonic() if done else moved
+            ended = all(job.paths.result_pickle.exists() for job in jobs)
+            # Slurm itself is asked only where nothing was heard for a while: each question is a process on its controller.
+            if left and (ended or (time.monotonic() - moved > QUIET and all(job.done() for job in jobs))):
                 for job in jobs:
                     job.result()  # raises what stopped it
-                left = {number for number in left if not shards[number].record.exists()}
+                if ended:
+                    time.sleep(cluster.poll_seconds)  # a network file system may show the records later than the results
             elif left:
                 time.sleep(cluster.poll_seconds)
-    except submitit.core.utils.FailedJobError as error:
-        raise RuntimeError(f"a Slurm task failed: {error}") from None
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as error:
+        raise RuntimeError(f"a Slurm task failed, see {executor.folder}: {str(error).strip().splitlines()[-1]}") from None
     finally:
-        for job in jobs:
-            if not job.done():
-                job.cancel(check=False)
+        for job in jobs if left else ():
+            job.cancel(check=False)
 
 
 def _several(work: Work[S], shards: Sequence[S]) -> None:

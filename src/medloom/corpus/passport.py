@@ -18,13 +18,13 @@ from medloom.ledger.files import atomic, sha256_file, sha256_json
 from medloom.passport import FILE, as_entries, bits_for, sample, sampling_for, write_sketch
 from medloom.recipe import Corpus
 
-from .database import database, scan
+from .database import blocks, database, scan
 from .document import ShardWriter, tables
 from .engine import run_shards
 
 SAMPLED = pa.schema([("ngram", pa.uint64())])
 BYTES_A_WORD = 5  # fewer than any language of ours has: the guess of how many words there are is to err to the greater side
-BATCH = 1 << 20
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
     words, texts, entries = (sum(record[name] for record in records) for name in ("words", "documents", "entries"))
     with database(state / "database", settings) as connection:
         connection.register("sampled", scan([shard.out for shard in shards], SAMPLED))
-        ordered = connection.sql("select distinct ngram from sampled order by ngram").to_arrow_reader(BATCH)
+        ordered = connection.sql("select distinct ngram from sampled order by ngram")
         bits = bits_for(entries)
-        blocks = (as_entries(batch["ngram"].to_numpy(), sampling, bits) for batch in ordered)
-        entries = write_sketch(out / FILE, blocks, sampling=sampling, bits=bits, words=words, documents=texts)
+        numbers = (as_entries(block["ngram"].to_numpy(), sampling, bits) for block in blocks(ordered, BLOCK))
+        entries = write_sketch(out / FILE, numbers, sampling=sampling, bits=bits, words=words, documents=texts)
     return {"entries": entries, "sampling": sampling, "bits": bits, "false_positive_rate": entries / 2.0**bits, "words": words,
             "documents": texts, "bytes": (out / FILE).stat().st_size}
 

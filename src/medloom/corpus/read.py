@@ -19,7 +19,7 @@ from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json, write_json
 from medloom.recipe import Corpus, Source
 
-from .database import database, scan
+from .database import blocks, database, scan
 from .document import DROPPED, SCHEMA, Document, Drop, Origin, ShardWriter, drop_row, tables
 from .engine import run_shards
 from .files import find_files, whole
@@ -227,8 +227,8 @@ def _account(connection: Any, base: Path, other: Sequence[str], shards: Sequence
         left join (select source_file, count(*) as n from documents group by 1) d on d.source_file = path
         left join (select source_file, count(*) as n from drops group by 1) x on x.source_file = path""")
     with ShardWriter(out / "files.parquet", COUNTED) as writer:
-        for batch in connection.sql("from files order by path").to_arrow_reader(10_000):
-            writer.add_table(pa.Table.from_batches([batch]))
+        for block in blocks(connection.sql("from files order by path"), 10_000):
+            writer.add_table(block)
     reasons = Counter[str]()
     for table in tables(out / "dropped.parquet", ["reason"]):
         reasons.update(table["reason"].to_pylist())
