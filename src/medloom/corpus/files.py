@@ -16,6 +16,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "medline": (".xml",),
     "jats": (".xml", ".nxml"),
     "guidelines": (".html", ".htm", ".xhtml", ".pdf", ".txt", ".md", ".markdown"),
+    "s2orc": (".jsonl", ".ndjson", ".json"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "parquet": (".parquet",),
     "text": (".txt", ".md", ".markdown", ".text"),

@@ -27,12 +27,13 @@ from .generic import read_json_lines, read_parquet
 from .guidelines import read_guideline, read_text
 from .jats import read_jats
 from .medline import Deletion, Versioned, read_medline
+from .s2orc import read_s2orc
 
 VERSION = 1  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
 SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
-RECORDS = {"jsonl": read_json_lines, "parquet": read_parquet}
+RECORDS = {"s2orc": read_s2orc, "jsonl": read_json_lines, "parquet": read_parquet}
 
 
 @dataclass(frozen=True, slots=True)
