@@ -22,11 +22,13 @@ _NAMED = re.compile(r"[^\W\d_]{2,}")
 _NARRATIVE = re.compile(r"(\D*[^\W\d_])\s*[(\[](?:1[89]|20)\d\d[a-z]?[)\]]?")  # Smith et al. (2001)
 _STOP_BEFORE = re.compile(r"(?<=[\w)%])([.,;:])\s*$")
 _SPACE_BEFORE_STOP = re.compile(r"\s+(?=[.,;:)\]](?!\d))")
+_NAME_BEFORE = re.compile(r"(?:supplement\w*\s+|extended data\s+)?(?:fig(?:ure|\.)?|tab(?:le|\.)?)s?\.?\s*$", re.IGNORECASE)
+_OPENED, _CLOSED = re.compile(r"[(\[]\s{0,2}$"), re.compile(r"[\s,;]{0,2}[)\]]")
 _BRACKET = re.compile(r"[()\[\]]")
 _OPENS = re.compile(r"^[(\[\"'\u201c]?[^\W\d_](?<![a-z])|(?<=[.?!] )[A-Z]")
-_JOINED = re.compile(r"(?:(?<=[a-z]{3}\.)|(?<=[)\]]\.))(?=[A-Z][a-z]*[ ,])")  # two paragraphs run together: "the dose.It was"
-_INSIDE_OPEN = re.compile(r"(?<=[(\[]) +")
-_INSIDE_CLOSE = re.compile(r"(?<=[)\]]) +(?=[.,;:](?:[\sA-Z]|$))")
+# Each begins with a plain character, which is what makes them quick. Two paragraphs run together: "the dose.It was".
+_JOINED = re.compile(r"\.(?=[A-Z][a-z]*[ ,])(?:(?<=[a-z]{3}\.)|(?<=[)\]]\.))")
+_BEFORE_STOP = re.compile(r" (?=[.,;:)\]])(?:(?<=[)\]] )(?=[)\]]|[.,;:](?:[ A-Z]|$))|(?<=[\w%] )(?=[,;:](?: |$)|\.(?: ?[A-Z(\[]|$)|[)\]]))")
 _PARENTHESIS = re.compile(r"\s?[(\[]([^()\[\]]{0,120})[)\]]")
 _CONNECTING = re.compile(r"(?:\W|e\.g|i\.e|cf|see|also|and|in|by|for|from|reviewed|(?:a|recent)?\s*reviews?|refs?|references?|\d+)*+",
                          re.IGNORECASE)
@@ -147,8 +149,7 @@ def _around(text: str, pointer: Pointer) -> tuple[int, int]:
         start += 1
     while end > start and (text[end - 1] in " ,;" or (text[end - 1] in ")]" and text.count("(", start, end) < text.count(")", start, end))):
         end -= 1
-    before = re.compile(r"(?:supplement\w*\s+|extended data\s+)?(?:fig(?:ure|\.)?|tab(?:le|\.)?)s?\.?\s*$", re.IGNORECASE).search(
-        text, max(0, start - 30), start)
+    before = _NAME_BEFORE.search(text, max(0, start - 30), start)
     return (before.start() if before else start), end
 
 
@@ -232,8 +233,8 @@ def _cite(text: str, start: int, end: int, cited: str) -> tuple[int, int, str]:
     if not cited and _NAMED.search(marker):
         return start, end, marker  # unresolved, but it says who and when
     opened = sum(marker.count(bracket) for bracket in "([") - sum(marker.count(bracket) for bracket in ")]")
-    before = re.compile(r"[(\[]\s{0,2}$").search(text, max(0, start - 3), start) if opened <= 0 else None
-    after = re.compile(r"[\s,;]{0,2}[)\]]").match(text, end) if opened >= 0 else None
+    before = _OPENED.search(text, max(0, start - 3), start) if opened <= 0 else None
+    after = _CLOSED.match(text, end) if opened >= 0 else None
     if opened == 0 and before and after:
         start, end, whole = before.start(), after.end(), True
     elif opened > 0 and after:
@@ -265,8 +266,8 @@ def _tidy(text: str) -> str:
         text = _PARENTHESIS.sub(_emptied, text)
         text = re.sub(r"[;,]\s*\0(?=\s*[)\],;])|(?<=[(\[])\0\s*[;,]\s*", "", text)
         text = re.sub(r"\s*\0(?=\s*(?:[.,;:)\]]|$))\s*", "", text).replace(_MARK, "")
-    text = _JOINED.sub(" ", _INSIDE_CLOSE.sub("", _INSIDE_OPEN.sub("", text)))
-    return " ".join(text.split())
+    text = _BEFORE_STOP.sub("", " ".join(text.split()).replace("( ", "(").replace("[ ", "["))
+    return _JOINED.sub(". ", text)
 
 
 def _emptied(found: re.Match[str]) -> str:
