@@ -114,13 +114,12 @@ def write(paper: Paper, markup: Markup) -> Iterator[str]:
             if key in waiting:
                 yield _float(waiting.pop(key), paper, by_label, markup)
     for one in waiting.values():
-        if one.label or one.table:
+        text = _passage(one.caption, paper, by_label, markup)
+        opening = _OPENS.search(text)
+        if one.label or one.rows or (one.table and opening and opening.start() == 0):
             yield _float(one, paper, by_label, markup)
-        else:  # neither named nor mentioned: running text that the parser took for a figure, less the sentence that it opens amid
-            text = _passage(one.caption, paper, by_label, markup)
-            opening = _OPENS.search(text)
-            if opening:
-                yield text[opening.start():]
+        elif opening:  # running text that the parser took for a figure, less the sentence that it opens amid
+            yield text[opening.start():]
 
 
 def _name_floats(paper: Paper) -> dict[str, str]:

@@ -259,21 +259,20 @@ def _structured(parse: Mapping[str, Any], abstract: Any) -> Paper:
             formulas[key] = str(entry.get("latex") or entry.get("text") or "")
     parts = _listed(parse.get("abstract")) or ([{"text": abstract}] if isinstance(abstract, str) else _listed(abstract))
     for part in parts:
-        one = _paragraph(part, formulas)
+        one = _paragraph(table(part), formulas)
         if one:
             start = _abstract(paper, one.text)
             pointers = [Pointer(p.start - start, p.end - start, p.kind, p.target) for p in one.pointers]
             paper.blocks.append(Passage(one.text[start:], pointers, one.formula))
     section: tuple[Any, Any] = ("", None)
-    for part in (*_listed(parse.get("body_text")), *_listed(parse.get("back_matter"))):
-        one = _paragraph(part, formulas)
-        if one is None:
-            continue
+    for part in (table(one) for name in ("body_text", "back_matter") for one in _listed(parse.get(name))):
         here = (part.get("section"), part.get("sec_num"))
         if here != section:
             section = here
             paper.blocks += _path(str(here[0] or ""), here[1])
-        paper.blocks.append(one)
+        one = _paragraph(part, formulas)
+        if one:
+            paper.blocks.append(one)
     return paper
 
 
@@ -287,9 +286,9 @@ def _path(section: str, number: Any) -> list[Heading]:
     return [Heading(one.words, depth) for depth, one in enumerate(found, start=1) if one]
 
 
-def _paragraph(part: Any, formulas: Mapping[str, str]) -> Passage | None:
+def _paragraph(part: Mapping[str, Any], formulas: Mapping[str, str]) -> Passage | None:
     """A paragraph with its spans; one that is nothing but an equation is a formula."""
-    if not isinstance(part, Mapping) or not isinstance(part.get("text"), str) or not part["text"].strip():
+    if not isinstance(part.get("text"), str) or not part["text"].strip():
         return None
     text, pointers = part["text"], []
     for name, kind in (("cite_spans", "cite"), ("ref_spans", "float")):
