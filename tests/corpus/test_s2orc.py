@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.markup import Markup
-from medloom.corpus.s2orc import read_s2orc
+from medloom.corpus.s2orc import read_record, read_s2orc
 
 # An invented paper in the annotated form: {name|text} is a span, {name attribute=value|text} one with an attribute; spans nest.
 ANNOTATED = """
@@ -246,6 +248,26 @@ def test_broken_spans_cost_nothing_but_themselves(tmp_path: Path) -> None:
     overlapping = record("{paragraph|One dose {bibref ref_id=b0|[1]} is enough for all of them.}")
     overlapping["content"]["annotations"]["bibref"] = [{"start": 9, "end": 12}, {"start": 10, "end": 16}]
     assert document(tmp_path, overlapping).text == "One dose is enough for all of them."
+
+
+SPAN = st.fixed_dictionaries({"start": st.integers(-5, 90), "end": st.integers(-5, 90)},
+                             optional={"attributes": st.dictionaries(st.sampled_from(["id", "ref_id", "n", "type"]),
+                                                                     st.sampled_from([None, 1, "b0", "tab_0", "2.1", "table"]))})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("aB .,;()[]\n1\t\ud800"), max_size=80),
+       st.dictionaries(st.sampled_from(["paragraph", "abstract", "sectionheader", "bibref", "figureref", "tableref", "bibentry", "bibtitle",
+                                        "bibauthorlastname", "figure", "figurecaption", "table", "formula", "title"]),
+                       st.lists(SPAN, max_size=6)), st.booleans())
+def test_no_text_and_no_spans_bring_it_down(text: str, spans: dict[str, Any], marked: bool) -> None:
+    origin = Origin("papers", "medical", "a", None, Markup(marked=marked))
+    for one in ({"content": {"text": text, "annotations": spans}},
+                {"body_text": [{"text": text, "cite_spans": spans.get("bibref"), "ref_spans": spans.get("figureref"),
+                                "eq_spans": spans.get("formula"), "section": text[:9]}],
+                 "bib_entries": spans, "ref_entries": {"a": spans}}):
+        found = read_record(one, 1, origin)
+        assert found.row()["text"] if isinstance(found, Document) else found.reason in ("empty", "no-text")
 
 
 def test_what_is_no_paper_is_dropped_with_a_reason(tmp_path: Path) -> None:

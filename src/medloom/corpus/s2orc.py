@@ -47,10 +47,11 @@ def read_s2orc(path: Path, origin: Origin, faults: list[tuple[str, str]]) -> Ite
     A span that is out of range or no span at all is passed over; a record without text is a Drop.
     """
     for number, record in json_records(path, origin, faults):
-        yield record if isinstance(record, Drop) else _read(record, number, origin)
+        yield record if isinstance(record, Drop) else read_record(record, number, origin)
 
 
-def _read(record: Any, number: int, origin: Origin) -> Document | Drop:
+def read_record(record: Any, number: int, origin: Origin) -> Document | Drop:
+    """A paper from a record; `number` is its place in the file, counted from 1, and its id where it brings none."""
     key = f"{origin.key}#{number}"
     if not isinstance(record, Mapping):
         return origin.drop("broken-record", f"not an object but {type(record).__name__}", key)
@@ -219,7 +220,7 @@ def _figure(text: str, start: int, end: int, attributes: Mapping[str, Any], span
     """A figure or table: what stands before its caption is its heading, "Figure 2 ." over the number again."""
     is_table = attributes.get("type") == "table" or str(attributes.get("id", "")).startswith("tab")
     inside = [span for span in spans.get("figurecaption", ()) if start <= span[0] and span[1] <= end]
-    cells = [span for span in spans.get("table", ()) if start <= span[0] and span[1] <= end] if is_table else []
+    cells = [span for span in spans.get("table", ()) if start <= span[0] <= end + 2] if is_table else []  # within, or right behind
     rows = [row for span in cells for row in _rows(text[span[0]:span[1]])]
     if not inside:
         return Float("", Passage(""), is_table, rows) if rows else None
