@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medloom.corpus import read_source
 from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.markup import Markup
 from medloom.corpus.s2orc import read_record, read_s2orc
+from medloom.ledger import Silent
+from medloom.recipe import Corpus, Source
 
 # An invented paper in the annotated form: {name|text} is a span, {name attribute=value|text} one with an attribute; spans nest.
 ANNOTATED = """
@@ -289,6 +292,26 @@ def test_one_paper_in_a_file_may_be_indented_and_packed(tmp_path: Path) -> None:
     faults: list[tuple[str, str]] = []
     assert [one.id for one in read_s2orc(path, Origin("papers", "medical", path.name), faults)] == ["s2:42"]
     assert faults[0][0] == "truncated-file"
+
+
+@pytest.mark.parametrize(("head", "caption", "written"), [
+    ("\nFigure 2 .\n2", "Course.", "Figure 2. Course."), ("\nFIG. 2 |\n", "Course.", "Figure 2. Course."), ("\n\n", "Course.", "Course."),
+    ("\n\n", "Fig. 2. Course.", "Figure 2. Course."), ("\n\n2", "Course.", "Figure 2. Course."),
+    ("\n\n", "the rest of it. All fell.", "All fell."), ("\nFigure 2\n2", "Figure 2: Course of 2 mg.", "Figure 2. Course of 2 mg."),
+])
+def test_a_figure_is_named_by_what_stands_before_its_caption(head: str, caption: str, written: str, tmp_path: Path) -> None:
+    source = f"{{paragraph|One sentence stands here.}}\n{{figure id=fig_1|{head}{{figurecaption|{caption}}}}}"
+    assert document(tmp_path, record(source)).text == f"One sentence stands here.\n\n{written}"
+
+
+def test_as_a_source_of_a_recipe(tmp_path: Path) -> None:
+    folder = tmp_path / "s2orc"
+    folder.mkdir()
+    (folder / "20260101_070842_00108.gz").write_bytes(gzip.compress((json.dumps(record()) + "\n{\n").encode()))
+    (folder / "one.json").write_text(json.dumps(STRUCTURED, indent=1))
+    source = Source(name="papers", format="s2orc", path="s2orc")
+    figures = read_source(source, folder, Corpus(sources=(source,), workers=1), tmp_path / "out", Silent(), tmp_path / "state")
+    assert figures["documents"] == 2 and figures["dropped"] == {"broken-record": 1}
 
 
 def test_real_papers(shared: Path) -> None:
