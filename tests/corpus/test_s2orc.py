@@ -248,6 +248,10 @@ def test_broken_spans_cost_nothing_but_themselves(tmp_path: Path) -> None:
     for bare in ({}, None, "gone", []):
         one["content"]["annotations"] = bare
         assert "Give <5 mg/kg; if age > 3 y" in document(tmp_path, one).text
+    whole_paragraph = record("{paragraph|{bibref ref_id=b0|" + "A sentence that no pointer can be. " * 20 + "}}")
+    assert document(tmp_path, whole_paragraph).text.startswith("A sentence that no pointer can be. A")
+    alone = record("{paragraph|One sentence stands here.}\n{figurecaption|Figure 1. A caption outside of any figure.}")
+    assert document(tmp_path, alone).text.endswith("\n\nFigure 1. A caption outside of any figure.")
     overlapping = record("{paragraph|One dose {bibref ref_id=b0|[1]} is enough for all of them.}")
     overlapping["content"]["annotations"]["bibref"] = [{"start": 9, "end": 12}, {"start": 10, "end": 16}]
     assert document(tmp_path, overlapping).text == "One dose is enough for all of them."

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .markup import Markup, Reference
 
 LONG = 100  # characters of a paragraph that cannot stand in a paper twice by chance
+LONGEST = 300  # characters that a pointer can span
 _MARK = "\0"  # where a pointer stood that leads nowhere, until the passage is whole
 _LEFT_OUT = re.compile(r"acknowledge?ments?\b|references$|bibliography$|literature cited$", re.IGNORECASE)
 _LABEL = re.compile(r"(?:supplement\w*\s+|extended data\s+)?(fig(?:ure|s?\.|\b)|tab(?:le|\.)|scheme|chart|plate|box)s?\s*"
@@ -21,6 +22,7 @@ _BETWEEN = re.compile(r"[\s,;&\u2010-\u2015-]*(?:and\b[\s,;]*)?")  # what stands
 _NAMED = re.compile(r"[^\W\d_]{2,}")
 _NARRATIVE = re.compile(r"(\D*[^\W\d_])\s*[(\[](?:1[89]|20)\d\d[a-z]?[)\]]?")  # Smith et al. (2001)
 _STOP_BEFORE = re.compile(r"(?<=[\w)%])([.,;:])\s*$")
+_NEXT_SENTENCE = re.compile(r"\s*(?:$|[^\W\d_](?<![a-z]))")
 _SPACE_BEFORE_STOP = re.compile(r"\s+(?=[.,;:)\]](?!\d))")
 _NAME_BEFORE = re.compile(r"(?:supplement\w*\s+|extended data\s+)?(?:fig(?:ure|\.)?|tab(?:le|\.)?)s?\.?\s*$", re.IGNORECASE)
 _OPENED, _CLOSED = re.compile(r"[(\[]\s{0,2}$"), re.compile(r"[\s,;]{0,2}[)\]]")
@@ -186,8 +188,10 @@ def _passage(block: Passage, paper: Paper, by_label: dict[str, str], markup: Mar
         if start < at:
             continue
         out += text[at:start]
-        moved = _STOP_BEFORE.search(out) if first.kind == "cite" and words and _behind_a_stop(text, start, end) else None
-        if moved:  # "is rare. 3 It": the reference belongs before the stop
+        moved = None
+        if first.kind == "cite" and words and _behind_a_stop(text, start, end):  # "is rare. 3 It": it belongs before the stop
+            moved = _STOP_BEFORE.search(out, max(0, len(out) - 9))
+        if moved:
             out, words = out[:moved.start()], f"{words}{moved[1]} "
         if words and words[0] in "([" and out[-1:] not in ("", " ", "(", "["):
             out += " "
@@ -201,10 +205,11 @@ def _passage(block: Passage, paper: Paper, by_label: dict[str, str], markup: Mar
 
 
 def _groups(block: Passage) -> Iterator[list[Pointer]]:
-    """Pointers in their order, those outside the text or over another left out, neighbouring references together."""
+    """Pointers in their order, neighbouring references together; those outside the text, over another or too long left out."""
     group: list[Pointer] = []
     for pointer in sorted(block.pointers, key=lambda p: (p.start, -p.end)):
-        if not 0 <= pointer.start < pointer.end <= len(block.text) or (group and pointer.start < group[-1].end):
+        usable = 0 <= pointer.start < pointer.end <= min(len(block.text), pointer.start + LONGEST)
+        if not usable or (group and pointer.start < group[-1].end):
             continue
         together = group and group[-1].kind == pointer.kind == "cite" and not _narrative(block.text, group[-1])
         if together and _BETWEEN.fullmatch(block.text, group[-1].end, pointer.start) and not _narrative(block.text, pointer):
@@ -255,8 +260,7 @@ def _cite(text: str, start: int, end: int, cited: str) -> tuple[int, int, str]:
 
 def _behind_a_stop(text: str, start: int, end: int) -> bool:
     """Whether a reference is a bare number behind the stop of the sentence that it belongs to."""
-    following = text[end:].lstrip()[:1]
-    return not _NAMED.search(text, start, end) and text[start] not in "([" and (not following or following.isupper())
+    return text[start] not in "([" and not _NAMED.search(text, start, end) and bool(_NEXT_SENTENCE.match(text, end))
 
 
 def _tidy(text: str) -> str:

@@ -13,8 +13,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .clean import clean, one_line
 from .document import Document, Drop, Origin
@@ -34,7 +37,6 @@ MAIN_SECTIONS = ("abstract", "introduction", "background", "related", "method", 
 Span = tuple[int, int, Mapping[str, Any]]
 
 _LOOSE, _GONE, _HEADING, _FORMULA, _ABSTRACT, _PARAGRAPH = range(6)  # what a character is part of; paragraphs and headings alternate
-_RUN = re.compile(rb"(.)\1*", re.DOTALL)
 _NUMBER = re.compile(r"((?:\d{1,2}\.)+\d{0,2}|[IVX]+\.(?=\s+[A-Z]{2}))\s+(?=\S)")
 _ONLY_A_LABEL = re.compile(r"\W*(?:fig(?:ure|\.)?|tab(?:le|\.)?|gr[aá]fico|scheme)\s*[\dIVX.:]*\W*", re.IGNORECASE)
 _ABSTRACT_WORD = re.compile(r"abstract\b\s*[.:\u2014-]*\s*(?=\S)", re.IGNORECASE)
@@ -102,11 +104,11 @@ def _spans(value: Any, size: int) -> list[Span]:
     found = []
     for span in _listed(value):
         try:
-            start, end = int(span["start"]), int(span["end"])
-        except (KeyError, TypeError, ValueError, OverflowError):
+            start, end, more = int(span["start"]), int(span["end"]), span.get("attributes")
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
         if 0 <= start < end <= size:
-            found.append((start, end, {**span, **table(span.get("attributes"))}))
+            found.append((start, end, {**span, **table(more)} if more else span))
     return sorted(found, key=lambda span: span[:2])
 
 
@@ -151,14 +153,17 @@ def _annotated(content: Mapping[str, Any], bibliography: Mapping[str, Any]) -> t
         inside = [Pointer(p.start - start, p.end - start, p.kind, p.target) for p in within if p.end <= end]
         return Passage(text[start:end], inside, formula)
 
-    for start, end, attributes in spans.get("figure", ()):
+    figures = spans.get("figure", [])
+    alone = [span for span in spans.get("figurecaption", ()) if not any(start <= span[0] < end for start, end, _ in figures)]
+    for start, end, attributes in sorted([*figures, *alone], key=lambda span: span[:2]):
         one = _figure(text, start, end, attributes, spans, passage)
         if one is not None:
             paper.floats.setdefault(str(attributes.get("id") or f"@{start}"), one)
     numbers = {start: attributes.get("n") for start, _, attributes in spans.get("sectionheader", ())}
     body = min([start for name in ("abstract", "sectionheader", "paragraph") for start, *_ in spans.get(name, ())[:1]], default=0)
-    for run in _RUN.finditer(labels):
-        kind, start, end = run[0][0] & 7, run.start(), run.end()
+    edges = np.flatnonzero(np.diff(np.frombuffer(labels, np.uint8))) + 1
+    for start, end in pairwise([0, *edges.tolist(), len(text)] if text else []):
+        kind = labels[start] & 7
         if kind == _HEADING:
             heading = _heading(text[start:end], numbers.get(start))
             if heading:
