@@ -35,7 +35,8 @@ _SPACED = frozenset(("break", "p", "list", "list-item", "title"))
 _WORKS, _FLOATS = frozenset(("bibr", "ref")), frozenset(("fig", "table"))
 _NOTES = frozenset(("fn", "table-fn", "aff", "corresp", "author-notes"))
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
-_ABBREVIATED = re.compile(r"^(Fig|Tab)(s?)\.?(?![a-z])")
+_NUMBER = re.compile(r"\s*\d")
+_NOUN = re.compile(r"(?:Figure|Fig\.?|Table|Tab\.?)\s*$")
 # What an article calls itself, as the publication type that MEDLINE gives it, where there is no doubt.
 _CATEGORIES = {"research-article": "Journal Article", "review-article": "Review", "systematic-review": "Systematic Review",
                "case-report": "Case Reports", "editorial": "Editorial", "letter": "Letter", "news": "News", "preprint": "Preprint",
@@ -82,10 +83,10 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
 
 def _without_namespace(article: Element) -> Element:
     """The article with bare element names, where JATS has a namespace of its own (in OAI-PMH). MathML keeps its."""
-    if article.tag.startswith("{"):
-        prefix = article.tag[: article.tag.index("}") + 1]
-        for element in article.iter(f"{prefix}*"):
-            element.tag = element.tag[len(prefix) :]
+    prefix, brace, _ = str(article.tag).rpartition("}")
+    if brace:
+        for element in article.iter(f"{prefix}}}*"):
+            element.tag = local(element)
     return article
 
 
@@ -143,17 +144,17 @@ class _Writer:
             if any(inner):
                 out += [self.heading(element, depth), *inner]
         elif kind == "list":
-            self.list(element, out)
+            self.items(element, out)
         elif kind == "def-list":
             for item in element.iterchildren("def-item"):
                 term, meaning = child(item, "term"), child(item, "def")
                 if term is not None and meaning is not None:
                     out.append(f"{self.line(term)}: {self.flat(meaning)}")
         elif kind == "fig":
-            label, caption, rest = self.float(element)
+            label, caption, rest = self.captioned(element)
             out.append(self.markup.figure(label, " ".join((caption, *rest)).strip()))
         elif kind == "table-wrap":
-            out.append(self.markup.table(*self.float(element)))
+            out.append(self.markup.table(*self.captioned(element)))
         elif kind == "disp-formula":
             out.append(self.markup.formula(self.tidy(_formula(element, self))))
         elif kind == "table":
@@ -182,7 +183,7 @@ class _Writer:
                 text = self.extended(text, inner)
         out.append(self.tidy(text))
 
-    def list(self, element: Element, out: list[str], level: int = 0) -> None:
+    def items(self, element: Element, out: list[str], level: int = 0) -> None:
         """A list's items as one block, one a line, a list within indented by two spaces; figures and tables within come behind it."""
         lines: list[str] = []
         floats: list[str] = []
@@ -192,15 +193,16 @@ class _Writer:
             within: list[str] = []
             for part in item:
                 if part.tag == "list":
-                    self.list(part, within, level + 1)
+                    self.items(part, within, level + 1)
                 else:
                     self.block(part, 6, floats if part.tag in ("fig", "table-wrap") else words)
             lines += [f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(' '.join(words).split())}", *within]
         out += ["\n".join(lines), *floats]
 
-    def float(self, element: Element) -> tuple[str, str, list[str]]:
+    def captioned(self, element: Element) -> tuple[str, str, list[str]]:
         """A figure's or table's label, its caption on one line, and what else is in it: a table's rows, its foot."""
-        label, caption, lines = "", "", []
+        label, caption = "", ""
+        lines: list[str] = []
         for part in element:
             kind = part.tag
             if kind == "label":
@@ -248,6 +250,8 @@ class _Writer:
         kind = element.tag
         if kind == "xref":
             words = self.pointer(element)
+            if self.markup.marked and element.get("ref-type") in _FLOATS and _NUMBER.match(element.text or ""):
+                text = _NOUN.sub("", text)  # "Figure [1]": the pointer names it
         elif kind in _STYLES:
             words = self.inline(element)
         elif kind in _FORMULAS:
@@ -269,24 +273,20 @@ class _Writer:
             return pointer("", words)
         if self.markup.marked and kind in _FLOATS and (target := self.floats.get(xref.get("rid", ""))) is not None:
             label, caption = child(target, "label"), child(target, "caption")
-            if label is not None and not any(map(str.isalpha, words)):  # "Figures 1 and 2": the second pointer is a number only
-                words = plain_text(label)
+            if label is not None and _NUMBER.match(words):  # "Figures 1 and [2]"
+                words = " ".join((*plain_text(label).split()[:1], words))
             parts = caption.iterchildren("title", "p") if caption is not None else ()
-            return self.markup.point(_name(words), " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
+            return self.markup.point(words, " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
         return words
 
 
-def _name(label: str) -> str:
-    """A figure's or table's name in full."""
-    return _ABBREVIATED.sub(lambda found: f"{'Figure' if found[1] == 'Fig' else 'Table'}{found[2]}", label.strip().rstrip(".:"))
-
-
 def _formula(element: Element, writer: _Writer) -> str:
-    """A formula on one line: from MathML where there is some, else from TeX, else what words it holds."""
+    """A formula on one line: from MathML where there is some, else from TeX, else what words it holds; of a picture nothing stays."""
     for part in element.iter(_MATH, "math"):
         return linear(part)
     for part in element.iter("tex-math"):
         tex = part.text or ""
         body = re.search(r"\\begin\{document\}(.*)\\end\{document\}", tex, re.DOTALL)
         return " ".join((body[1] if body else tex).split()).strip("$ ")
-    return writer.inline(element)
+    words = writer.inline(element)
+    return words if words.strip() else pointer("", "")

@@ -40,13 +40,20 @@ def _linear(element: Element, kind: str) -> str:
     if kind == "msqrt":
         return f"sqrt({''.join(parts).strip()})"
     if kind == "mfenced":
-        return f"{element.get('open', '(')}{', '.join(parts)}{element.get('close', ')')}"
+        comma = element.get("separators", ",").strip()[:1]
+        return f"{element.get('open', '(')}{(f'{comma} ' if comma else '').join(parts).strip()}{element.get('close', ')')}"
     if kind in ("mtr", "mtable"):
         return ("; " if kind == "mtable" else " ").join(part for part in parts if part.strip())
     return " " if kind == "mspace" else "".join(parts)
 
 
 def _one(part: str) -> str:
-    """An operand, in brackets where it is more than one thing."""
+    """An operand, in brackets where it is more than one thing and has none."""
     part = part.strip()
-    return f"({part})" if any(sign in part[1:] for sign in " +-/\u2212") else part
+    if not any(sign in part[1:] for sign in " +-/\u2212"):
+        return part
+    depth, ends = 0, 0
+    for sign in part:
+        depth += (sign == "(") - (sign == ")")
+        ends += depth == 0
+    return part if ends == 1 and part[0] == "(" else f"({part})"

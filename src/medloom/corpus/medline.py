@@ -32,11 +32,12 @@ _ARTICLE_END = b"</Article>"
 _ANIMALS = b">Animals</DescriptorName>"
 _YEAR = re.compile(r"\b(1[5-9]|20)\d\d\b")
 # MEDLINE's codes of languages (those of library catalogues) in ISO 639-1.
-_LANGUAGES = dict(pair.split(":") for pair in (
+_LANGUAGES = dict(re.findall(
+    r"(\w+):(\w+)",
     "afr:af ara:ar bul:bg cat:ca chi:zh zho:zh cze:cs ces:cs dan:da dut:nl nld:nl eng:en est:et fin:fi fre:fr fra:fr ger:de deu:de "
     "gre:el ell:el heb:he hin:hi hrv:hr hun:hu ice:is isl:is ind:id ita:it jpn:ja kor:ko lav:lv lit:lt mac:mk mkd:mk may:ms msa:ms "
     "nob:nb nor:no per:fa fas:fa pol:pl por:pt rum:ro ron:ro rus:ru slo:sk slk:sk slv:sl spa:es srp:sr swe:sv tha:th tur:tr ukr:uk "
-    "vie:vi").split())
+    "vie:vi"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _article(record: bytes, encoding: str | None, key: str, origin: Origin) -> V
         return origin.drop("broken-record", str(error), key)
     parts: dict[str, list[Element]] = {}
     for element in article:
-        parts.setdefault(element.tag, []).append(element)
+        parts.setdefault(str(element.tag), []).append(element)
     languages = [(e.text or "").strip().lower() for e in parts.get("Language", ())]
     language = "en" if "eng" in languages else None
     abstract = next(iter(parts.get("Abstract", ())), None)
@@ -159,6 +160,7 @@ def _title(parts: dict[str, list[Element]], vernacular: bool) -> str | None:
     for tag in ("VernacularTitle", "ArticleTitle") if vernacular else ("ArticleTitle", "VernacularTitle"):
         title = one_line(plain_text(parts[tag][0])) if tag in parts else None
         if title and title.strip("[]. ").lower() not in ("", "not available", "in process citation"):
+            title = title.replace(" (author's transl)", "")
             bracketed = re.fullmatch(r"\[(.*)\](\.?)", title) if title[0] == "[" else None
             return bracketed[1].rstrip(".") + "." if bracketed else title
     return None

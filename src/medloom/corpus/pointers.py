@@ -92,7 +92,7 @@ def _joined(before: str, cited: str, text: str, end: int) -> str:
     if not cited:
         if after[:1] in _PAIRS.values():
             left = left.rstrip(",; ")
-        elif after[:1] == left[-1:] == ".":
+        elif after[:1] == left[-1:] and after[:1] in _STOPS:
             left = left[:-1]
         return left if touching or not after[:1].isalnum() else f"{left} "
     stop = ""
