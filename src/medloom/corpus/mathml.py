@@ -12,7 +12,10 @@ _INVISIBLE = "\u2061\u2062\u2063\u2064"  # function application, times, comma, p
 
 def linear(element: Element) -> str:
     """A formula as text: (a + b)/c, x^2, x_i, sqrt(x). Raises nothing; what it does not know it reads from left to right."""
-    return " ".join(_linear(element, local(element)).split())
+    text = " ".join(_linear(element, local(element)).split())
+    for mark in ".,;)":
+        text = text.replace(f" {mark}", mark)
+    return text.replace("( ", "(")
 
 
 def _linear(element: Element, kind: str) -> str:
