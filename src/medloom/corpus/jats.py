@@ -237,7 +237,8 @@ class _Writer:
         return self.tidy(self.inline(element))
 
     def tidy(self, text: str) -> str:
-        return " ".join(resolve(text, self.references, self.markup).split())
+        text = resolve(text, self.references, self.markup)
+        return " ".join(text.split()) if "  " in text or not text.isprintable() else text.strip()
 
     def inline(self, element: Element) -> str:
         text = element.text or ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from .xml import Element, local
 
 _LEAVES = frozenset(("mi", "mn", "mtext", "ms", "mo"))
+_UNREAD = frozenset(("", "annotation", "annotation-xml"))
 _SPACED = frozenset("=<>~+-|·→±≤≥≠≈≡∈⊂∝\u223c\u00d7\u2212")
+_COMPOUND = re.compile(r"[ +\-/\u2212]")
 _SIGNS = frozenset("-+\u2212")  # of one operand where nothing stands before them
 _INVISIBLE = "\u2061\u2062\u2063\u2064"  # function application, times, comma, plus: for machines
 
@@ -23,7 +27,7 @@ def _linear(element: Element, kind: str) -> str:
         words = element.text if len(element) == 0 else "".join(element.itertext())
         words = " ".join((words or "").split())
         return f" {words} " if kind == "mo" and words in _SPACED else words.strip(_INVISIBLE)
-    parts = [_linear(inner, name) for inner in element if (name := local(inner)) and not name.startswith("annotation")]
+    parts = [_linear(inner, name) for inner in element if (name := local(inner)) not in _UNREAD]
     if kind == "mrow":
         if parts and (sign := parts[0].strip()) in _SIGNS:
             parts[0] = sign
@@ -53,7 +57,7 @@ def _linear(element: Element, kind: str) -> str:
 def _one(part: str) -> str:
     """An operand, in brackets where it is more than one thing and has none."""
     part = part.strip()
-    if not any(sign in part[1:] for sign in " +-/\u2212"):
+    if not _COMPOUND.search(part, 1):
         return part
     depth, ends = 0, 0
     for sign in part:

@@ -41,7 +41,7 @@ def resolve(text: str, references: References, markup: Markup) -> str:
     done, place = "", 0
     for group in _GROUP.finditer(text):
         pointers = _POINTER.findall(group[0])
-        names = any(not _NO_NAME.match(words) for _, words, _ in pointers)
+        names = [words for _, words, _ in pointers if not _NO_NAME.match(words)]
         before, end, bracketed = _unbracketed(text[place : group.start()], text, group.end())
         if bracketed or not names:
             cited = markup.cite(_cited(pointers, references))

@@ -13,10 +13,7 @@ from .markup import Reference
 from .xml import parse, plain_text
 
 _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
-_CITATION = re.compile(rb"<(?:(?:element|mixed|nlm)-)?citation[\s>]")
-_TITLE = re.compile(rb"<((?:article|chapter|part|data)-title)\b[^>]*>(.*?)</\1>", re.DOTALL)
-_SOURCE = re.compile(rb"<(source)\b[^>]*>(.*?)</\1>", re.DOTALL)
-_AUTHOR = re.compile(rb"<(surname|collab)\b[^>]*>(.*?)</\1>", re.DOTALL)
+_TITLES = (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")  # of a book there may be the source only
 
 
 class References:
@@ -41,21 +38,28 @@ class References:
         return first, last
 
     def _read(self, entry: bytes) -> Iterator[Reference]:
-        forms = _CITATION.split(entry)[1:]
-        if b"<citation-alternatives" in entry:  # one work in several forms
-            forms = [b"".join(forms)]
-        for form in forms:
-            title = self._words(_TITLE.search(form)) or self._words(_SOURCE.search(form))
+        for form in entry.split(b"citation>"):  # the end of an element-citation, mixed-citation, nlm-citation or citation
+            title = ""
+            for tag in _TITLES:
+                if not title and (start := form.find(b"<" + tag)) >= 0:
+                    title = self._words(form, tag, start)
             if title:
-                yield Reference(title, self._words(_AUTHOR.search(form)))
+                person, body = form.find(b"<surname"), form.find(b"<collab")
+                by_person = person >= 0 and (person < body or body < 0)
+                yield Reference(title, self._words(form, b"surname", person) if by_person else self._words(form, b"collab", body))
+                if b"<citation-alternatives" in entry:  # the others are the same work in other forms
+                    return
 
-    def _words(self, found: re.Match[bytes] | None) -> str:
-        if found is None:
+    def _words(self, form: bytes, tag: bytes, start: int) -> str:
+        """The words of the element that starts there; none where `start` is -1."""
+        if start < 0:
             return ""
-        if b"<" not in found[2]:
-            return " ".join(html.unescape(found[2].decode(self.encoding, "replace")).split())
+        end = form.find(b"</" + tag, start)
+        words = form[form.find(b">", start) + 1 : max(end, 0)]
+        if b"<" not in words:
+            return " ".join(html.unescape(words.decode(self.encoding, "replace")).split())
         try:
-            return " ".join(plain_text(parse(found[0], self.encoding)).split())
+            return " ".join(plain_text(parse(b"<a>%b</a>" % words, self.encoding)).split())
         except etree.XMLSyntaxError:
             return ""
 

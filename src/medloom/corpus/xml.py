@@ -38,7 +38,7 @@ def _named(match: re.Match[bytes]) -> bytes:
 def local(element: Element) -> str:
     """An element's name without its namespace; empty for entities and the like."""
     tag = element.tag
-    return "" if not isinstance(tag, str) else tag.rpartition("}")[2] if tag[0] == "{" else tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
 def child(element: Element, *names: str) -> Element | None:
