@@ -7,12 +7,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .recipe import Recipe
     from .run import Run
 
@@ -22,6 +26,22 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="Adapts an open language model to medicine and proves what it learned.")
 recipes = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a recipe before it is run.")
 app.add_typer(recipes, name="recipe")
+
+
+class Fallback(TyperGroup):
+    """A group whose first command is meant where none is named: `medloom corpus RECIPE` is `medloom corpus build RECIPE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = [next(iter(self.commands)), *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+corpora = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Fallback,
+                      help="Files to cleaned, deduplicated, decontaminated, mixed, packed tokens. `medloom corpus RECIPE` builds them.",
+                      epilog="Example: medloom corpus recipes/quickstart.toml --workers 8")
+app.add_typer(corpora, name="corpus")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; may be given again.")]
@@ -81,12 +101,89 @@ def _stage(name: str, help_: str) -> None:
     app.command(name, help=help_, epilog=f"Example: medloom {name} recipes/quickstart.toml")(verb)
 
 
-_stage("corpus", "Walk a recipe's road as far as the corpus: files to cleaned, deduplicated, mixed, packed tokens.")
 _stage("pretrain", "Walk a recipe's road as far as continued pretraining.")
 _stage("finetune", "Walk a recipe's road as far as finetuning.")
 _stage("evaluate", "Walk a recipe's road as far as the answers to every benchmark, with the paired comparison to the base model.")
 _stage("export", "Walk a recipe's road as far as the GGUF files and what each of them costs in quality.")
 _stage("card", "Walk a recipe's whole road and write the model card.")
+
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes at a time [default: one per CPU, where that is worth it].")]
+EngineName = Annotated[str | None, typer.Option("--engine", help="processes, ray or slurm [default: the recipe's, else processes].")]
+
+
+@corpora.command("build", epilog="Example: medloom corpus recipes/quickstart.toml --workers 8")
+def corpus_build(recipe: RecipeFile, set_: Set = None, out: Out = None, workers: Workers = None, engine: EngineName = None,
+                 as_json: Json = False, quiet: Quiet = False) -> None:
+    """Walk a recipe's road as far as the corpus: files to cleaned, deduplicated, decontaminated, mixed, packed tokens."""
+    more = [f"corpus.{key}={value}" for key, value in (("workers", workers), ("engine", engine)) if value]
+    _walk(_read(recipe, [*(set_ or ()), *more]), out, "corpus", as_json, quiet)
+
+
+@corpora.command("report", epilog="Example: medloom corpus report medloom-demo")
+def corpus_report(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is kept.")],
+                  as_json: Json = False, quiet: Quiet = False) -> None:
+    """Draw what came in, what went out and why, source by source: a page with plots and a Markdown file, left in DIR."""
+    from .corpus import draw_report
+
+    report, places = draw_report(_existing(run))
+    if as_json:
+        _print_json({**report, "files": [str(place) for place in places]})
+    else:
+        typer.echo(places[-1].read_text(encoding="utf-8"))
+        if not quiet:
+            typer.echo(f"The same as a page with plots: {places[0]}", err=True)
+
+
+@corpora.command("mixture", epilog="Example: medloom corpus mixture recipes/meditron-7b.toml")
+def corpus_mixture(recipe: RecipeFile, set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Tell what the mixture of a recipe will be, from what its sources are said to hold, before any of them is here."""
+    from dataclasses import asdict
+
+    from .corpus import forecast
+    from .screen import mixture_table
+
+    rows = forecast(_read(recipe, set_))
+    if as_json:
+        _print_json({"sources": [asdict(row) for row in rows]})
+    else:
+        _print_tables([mixture_table(rows)])
+
+
+@corpora.command("token", epilog="Example: medloom corpus token medloom-demo 123456")
+def corpus_token(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where a run is kept.")],
+                 number: Annotated[int, typer.Argument(metavar="K", min=0, help="A token's number, counted from 0.")],
+                 trained: Annotated[bool, typer.Option("--trained", help="Count in the order of training, not in the store.")] = False,
+                 as_json: Json = False, quiet: Quiet = False) -> None:
+    """Tell which document a token is from."""
+    from .corpus import document_of_token
+
+    found = document_of_token(_existing(run), number, trained)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo("\n".join(f"{name:<10} {value}" for name, value in found.items() if value is not None))
+
+
+@app.command(epilog="Example: medloom contamination medloom-demo benchmarks/new.jsonl")
+def contamination(model: Annotated[Path, typer.Argument(metavar="MODEL_OR_SKETCH", help="A model's or run's folder, or its passport.")],
+                  benchmark: Annotated[Path, typer.Argument(metavar="BENCHMARK", help="JSON, JSON lines, CSV, Parquet, text; a folder.")],
+                  field: Annotated[list[str] | None, typer.Option("--field", help="A field with a question's words [default: known ones].")
+                                   ] = None,
+                  as_json: Json = False, quiet: Quiet = False) -> None:
+    """Test how much of a benchmark a model has read, from the contamination passport that lies beside its weights."""
+    from dataclasses import asdict
+
+    from .passport import contamination as test
+    from .passport import read_questions, read_sketch
+    from .screen import contamination_lines
+
+    sketch = read_sketch(model)
+    found = test(sketch, read_questions(benchmark, tuple(field or ())))
+    if as_json:
+        _print_json({**asdict(found), "words": sketch.words, "documents": sketch.documents})
+    else:
+        typer.echo("\n".join(contamination_lines(found, sketch)))
 
 
 @app.command(epilog="Example: medloom show medloom-demo")
@@ -222,11 +319,7 @@ def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qu
         return finished
     if not finished.fresh:
         say(f"Nothing to do: all {len(finished.done)} steps are there already.")
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    for table in result_tables(finished.summary):
-        console.print(table)
+    _print_tables(result_tables(finished.summary))
     typer.echo("\n".join([*cautions(finished.summary), *where_files_lie(finished)]))
     typer.echo(f"{finished.seconds:.1f} s.  {NOTICE_SHORT}")
     return finished
@@ -250,6 +343,14 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise Refusal(f"{path}: no such file or folder")
     return path
+
+
+def _print_tables(tables: Iterable[Table]) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    for table in tables:
+        console.print(table)
 
 
 def _print_json(value: Any) -> None:

@@ -82,10 +82,18 @@ class Base(Part):
         return self
 
 
-class Source(Part):
-    """Where documents come from. `share` is of the training tokens; a source without one enters whole, once an epoch.
+class Holding(Part):
+    """What a source is known to hold before it is here: documents and tokens, for `medloom corpus mixture`."""
 
-    A share of 0 keeps a source for held-out text alone.
+    documents: Positive
+    tokens: Positive
+
+
+class Source(Part):
+    """Where documents come from, and how much of it is read.
+
+    `share` is of all training tokens, `tokens` a budget; a source with neither enters whole, `repeat` times an epoch. A share of 0 keeps
+    a source for held-out text alone. `validation` overrides the corpus's share of documents to hold out.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -94,20 +102,63 @@ class Source(Part):
     domain: Literal["medical", "general"] = "medical"
     licence: str | None = None
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    tokens: Positive | None = None
+    repeat: float = Field(default=1.0, gt=0)
+    validation: Annotated[float, Field(ge=0, lt=1)] | None = None
+    holds: Holding | None = None
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Source:
+        measures = {"share": self.share is not None, "tokens": self.tokens is not None, "repeat": self.repeat != 1}
+        given = [name for name, is_given in measures.items() if is_given]
+        if len(given) > 1:
+            raise ValueError(f"gives {' and '.join(given)}: how much of a source is read has one measure")
+        return self
+
+
+class Cluster(Part):
+    """Where the corpus's shards run when `corpus.engine` is ray or slurm. `address` is a Ray cluster's ("auto" finds the one that this
+    machine belongs to; without one Ray runs on this machine); the others are a Slurm task's."""
+
+    address: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    minutes: Positive = 120
+    memory_mb: Positive = 4000
+    poll_seconds: float = Field(default=2.0, gt=0)
 
 
 class Corpus(Part):
-    """From files to packed tokens."""
+    """From files to packed tokens.
+
+    `validation` is the share of each source's documents that is held out, of each domain at most `validation_documents`.
+    `upsample = "publication-type"` reads a document 1 + score times, by what MEDLINE says it is. `passport_mb` is the most that the
+    contamination passport may take. `workers`, `engine`, `cluster` and `memory_mb` (of the global steps) say how the work is
+    done and leave the result alone.
+    """
 
     sources: tuple[Source, ...] = Field(min_length=1)
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     licences: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     min_characters: int = Field(default=50, ge=0)
+    max_repetition: Share | None = 0.5
+    markup: Literal["plain", "meditron"] = "plain"
+    references: bool = True
     near_duplicates: bool = True
     decontaminate: Share | None = 0.8
-    validation: Share = 0.03
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.03
     validation_documents: Positive = 200
+    upsample: Literal["none", "publication-type"] = "none"
+    passport_mb: float = Field(default=64.0, gt=0)
     workers: Positive | None = None
+    engine: Literal["processes", "ray", "slurm"] = "processes"
+    cluster: Cluster = Cluster()
+    memory_mb: Positive = 2000
+
+    def what(self) -> dict[str, Any]:
+        """What of the settings decides which documents are kept and how they read: not their sources, nor how the work is done."""
+        others = {"sources", "workers", "engine", "cluster", "memory_mb", "upsample", "passport_mb"}
+        return self.model_dump(mode="json", exclude=others)
 
     @model_validator(mode="after")
     def _mixes(self) -> Corpus:

@@ -9,7 +9,7 @@ Rooms are imported when their step runs, so that a road on which nothing is left
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -124,14 +124,14 @@ class Road:
 
             folders = {name: space.inputs[f"read-{name}"] for name in reads}
             benchmarks = sorted(space.inputs["questions"].glob("*.jsonl")) if questions else []
-            return build_corpus(folders, settings.sources, settings, benchmarks, seed, space.out, space.progress)
+            return build_corpus(folders, settings.sources, settings, benchmarks, seed, space.out, space.progress, space.state)
 
-        params = {**settings.model_dump(mode="json", exclude={"workers", "sources"}), "seed": seed,
-                  "sources": [_read_alike(source) for source in settings.sources]}
+        params = {**settings.what(), "seed": seed,
+                  "sources": [{**_read_alike(source), "validation": source.validation} for source in settings.sources]}
         inputs: dict[str, Place] = {f"read-{name}": step for name, step in reads.items()}
         if questions is not None:
             inputs["questions"] = questions
-        return self._add(Step("corpus", work, ("corpus",), params=params, inputs=inputs))
+        return self._add(Step("corpus", work, ("corpus", "passport"), params=params, inputs=inputs))
 
     def _add_read(self, source: Source) -> Step:
         place, onward = self._locate(source.path)
@@ -143,7 +143,7 @@ class Road:
 
             return read_source(source, space.inputs["files"] / onward, settings, space.out, space.progress, space.state)
 
-        params = {"source": _read_alike(source), "path": onward, "languages": list(settings.languages)}
+        params = {"source": _read_alike(source), "path": onward, "markup": settings.markup, "references": settings.references}
         return self._add(Step(f"read-{source.name}", work, ("corpus",), params=params, inputs={"files": place}))
 
     def _add_base(self) -> Place:
@@ -173,11 +173,9 @@ class Road:
         assert shape is not None and self._corpus is not None
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            import pyarrow.parquet as parquet
-
             from .model import new_model, train_tokenizer
 
-            texts = parquet.read_table(space.inputs["corpus"] / "train.parquet", columns=["text"])["text"].to_pylist()
+            texts = _texts(space.inputs["corpus"] / "train")
             train_tokenizer(texts, shape.vocabulary, space.state / "tokenizer")
             new_model(shape, space.state / "tokenizer", seed, space.out)
             return {}
@@ -200,8 +198,10 @@ class Road:
             return tokenise_corpus(space.inputs["corpus"], space.inputs["model"], settings, settings.sources, seed, budget, epochs,
                                    space.out, space.progress, space.state)
 
-        params = {"shares": {source.name: source.share for source in settings.sources}, "seed": seed, "tokens": budget, "epochs": epochs}
-        return self._add(Step("tokens", work, ("corpus", "model"), params=params,
+        measures = {source.name: {"share": source.share, "tokens": source.tokens, "repeat": source.repeat} for source in settings.sources}
+        params = {"sources": measures, "upsample": settings.upsample, "passport_mb": settings.passport_mb, "seed": seed, "tokens": budget,
+                  "epochs": epochs}
+        return self._add(Step("tokens", work, ("corpus", "passport", "model"), params=params,
                               inputs={"corpus": self._corpus, "model": self.models["base"]}))
 
     def _add_training(self) -> None:
@@ -216,7 +216,7 @@ class Road:
                                 state=space.state, seed=seed, progress=space.progress)
 
             self.models["pretrained"] = self._add(Step(
-                "pretrain", pretrained, ("train", "model"), params=_trained_alike(pretraining, seed, "epochs"),
+                "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
                 inputs={"model": self.models["base"], "tokens": self._tokens}))
         if finetuning is not None:
             asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
@@ -238,7 +238,7 @@ class Road:
                                 replay=space.inputs.get("tokens"), out=space.out, state=space.state, seed=seed, progress=space.progress)
 
             self.models["finetuned"] = self._add(Step(
-                "finetune", finetuned, ("train", "model"), params=_trained_alike(finetuning, seed),
+                "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, seed),
                 inputs={"model": self.models[self.final], "examples": written, **more}))
 
     def _add_evaluation(self) -> None:
@@ -270,7 +270,7 @@ class Road:
         def work(space: Workspace) -> Mapping[str, Any]:
             from .evaluate import TorchEngine, bits_per_byte
 
-            documents = {path.stem.removeprefix("valid-"): path for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))}
+            documents = {path.name: path for path in sorted((space.inputs["corpus"] / "valid").glob("*"))}
             with TorchEngine(space.inputs["model"], settings.device, settings.batch) as engine:
                 return bits_per_byte(engine, documents, settings.heldout_characters, space.progress)
 
@@ -324,12 +324,9 @@ class Road:
         positions = self.recipe.export.positions
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            import pyarrow.parquet as parquet
-
             from .quantise import measure
 
-            domains = [parquet.read_table(path, columns=["text"])["text"].to_pylist()
-                       for path in sorted(space.inputs["corpus"].glob("valid-*.parquet"))]
+            domains = [_texts(path) for path in sorted((space.inputs["corpus"] / "valid").glob("*"))]
             texts = [text for several in zip_longest(*domains, fillvalue="") for text in several if text]
             return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions, progress=space.progress)
 
@@ -371,7 +368,17 @@ class Road:
 
 def _read_alike(source: Source) -> dict[str, Any]:
     """What of a source decides the documents read from it, its files apart."""
-    return source.model_dump(mode="json", exclude={"path", "share"})
+    return source.model_dump(mode="json", exclude={"path", "share", "tokens", "repeat", "validation", "holds"})
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    """The texts of a folder of the corpus, a row group in memory at a time."""
+    import pyarrow.parquet as parquet
+
+    for path in sorted(folder.glob("*.parquet")):
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["text"]):
+                yield from batch["text"].to_pylist()
 
 
 def _asked(benchmark: Benchmark) -> dict[str, Any]:

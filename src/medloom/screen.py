@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .corpus.mixture import Forecast
     from .ledger import Done
+    from .passport import Contamination, Sketch
     from .run import Run
 
 
@@ -56,6 +58,41 @@ def where_files_lie(run: Run) -> list[str]:
     shown += [(f"GGUF {kind}", latest / f"export-{kind}" / f"model-{kind}.gguf") for kind in kinds]
     shown += [("all figures", run.root / "summary.json"), ("ledger", run.root / "ledger.jsonl")]
     return [f"  {what:<26} {path}" for what, path in shown]
+
+
+def mixture_table(rows: Sequence[Forecast]) -> Table:
+    """What each source is to give, and the sums."""
+    from rich.table import Column, Table
+
+    table = Table("source", *(Column(name, justify="right") for name in ("train documents", "held out", "train tokens", "held-out tokens",
+                                                                          "tokens read", "share")),
+                  title="Mixture forecast", title_justify="left", show_footer=False)
+    read = sum(row.read_tokens for row in rows)
+    for row in rows:
+        table.add_row(row.name, f"{row.train_documents:,}", f"{row.valid_documents:,}", f"{row.train_tokens:,}", f"{row.valid_tokens:,}",
+                      f"{row.read_tokens:,}", f"{row.read_tokens / read:.2%}")
+    table.add_section()
+    sums = [sum(getattr(row, name) for row in rows) for name in ("train_documents", "valid_documents", "train_tokens", "valid_tokens",
+                                                                "read_tokens")]
+    table.add_row("all", *(f"{value:,}" for value in sums), "100.00%")
+    return table
+
+
+def contamination_lines(found: Contamination, sketch: Sketch) -> list[str]:
+    """A benchmark held against a passport, in words."""
+    from .passport.contamination import CONTAMINATED
+
+    lines = [f"passport   {len(sketch.entries):,} entries: one {sketch.n}-word n-gram in {sketch.sampling} of {sketch.words:,} words in "
+             f"{sketch.documents:,} documents; an unread one passes for read once in {1 / max(found.false_positive_rate, 1e-12):,.0f}",
+             f"benchmark  {found.questions:,} questions, {found.tested:,} of which can be tested"]
+    if found.share is None or found.low is None or found.high is None:
+        return [*lines, "nothing can be said: no n-gram of this benchmark is among those that the passport samples"]
+    lines += [f"read       {found.found:,} of {found.ngrams:,} n-grams of its own: {found.share:.2%} "
+              f"[{found.low:.2%}, {found.high:.2%}]",
+              f"           {found.contaminated:,} questions with {CONTAMINATED:.0%} of their n-grams read or more"]
+    worst = sorted(found.rows, key=lambda row: (-row["share"], -row["ngrams"], row["id"]))[:5]
+    lines += [f"           {row['id']}: {row['found']} of {row['ngrams']}" for row in worst if row["found"]]
+    return [*lines, "What the base model had read before is not known to its passport."]
 
 
 def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -28,15 +28,17 @@ def read_all(settings: Corpus, out: Path) -> dict[str, Path]:
 
 
 def build(settings: Corpus, out: Path, benchmarks: list[Path] | None = None, seed: int = 1) -> dict[str, object]:
-    return build_corpus(read_all(settings, out), settings.sources, settings, benchmarks or [], seed, out / "corpus", Silent())
+    return build_corpus(read_all(settings, out), settings.sources, settings, benchmarks or [], seed, out / "corpus", Silent(),
+                        out / "state/corpus")
 
 
 def dropped(folder: Path) -> dict[str, str]:
-    return {row["id"]: row["reason"] for row in pq.read_table(folder / "dropped.parquet").to_pylist()}
+    parts = [folder / "dropped.parquet"] if (folder / "dropped.parquet").exists() else sorted((folder / "dropped").glob("*.parquet"))
+    return {row["id"]: row["reason"] for path in parts for row in pq.read_table(path).to_pylist()}
 
 
 def kept(folder: Path) -> dict[str, dict[str, object]]:
-    paths = [folder / "train.parquet", *folder.glob("valid-*.parquet")]
+    paths = [*folder.glob("train/*.parquet"), *folder.glob("valid/*/*.parquet")]
     return {row["id"]: row for path in paths for row in pq.read_table(path).to_pylist()}
 
 
@@ -56,10 +58,13 @@ def test_reading_keeps_books(settings: Corpus, tmp_path: Path) -> None:
     assert len(documents) == len(texts) == 41
     assert prose(101) in texts["pmid:1"] and prose(102) in texts["pmid:2"], "the later file, and before it the higher version, wins"
     assert all(sha256(row["text"].encode()).hexdigest() == row["sha256"] for row in documents)
+    files = pq.read_table(folders["abstracts"] / "files.parquet").to_pylist()
+    assert [(file["path"], file["documents"], file["dropped"]) for file in files] == [
+        ("pubmed01.xml", 39, 3), ("pubmed02.xml.gz", 2, 1), ("pubmed03.xml", 0, 1)]
+    assert all(sha256((Path(settings.sources[0].path) / file["path"]).read_bytes()).hexdigest() == file["sha256"] for file in files)
     manifest = json.loads((folders["abstracts"] / "manifest.json").read_text())
-    assert [(file["path"], file["documents"], file["dropped"]) for file in manifest["files"]] == [
-        ("pubmed01.xml", 39, {"deleted-citation": 1, "older-version": 2}), ("pubmed02.xml.gz", 2, {"older-version": 1}),
-        ("pubmed03.xml", 0, {"empty-file": 1})]
+    assert manifest["documents"] == 41
+    assert manifest["dropped"] == {"deleted-citation": 1, "empty-file": 1, "older-version": 3}
     assert dropped(folders["papers"]) == {"papers:b.nxml": "broken-xml"}
     assert dropped(folders["guides"]) == {"guides:logo.png": "unsupported-suffix"}
     assert dropped(folders["web"]) == {"web:a.jsonl#31": "broken-record", "web:none": "no-text"}
@@ -79,7 +84,7 @@ def test_building_drops_what_it_should_and_nothing_else(settings: Corpus, tmp_pa
     for source in report["sources"]:
         assert source["records"] == source["train"]["documents"] + source["valid"]["documents"] + sum(source["dropped"].values())
     assert figures["valid"]["documents"] == 4 + 3  # type: ignore[index]
-    assert {path.name for path in corpus.glob("valid-*")} == {"valid-medical.parquet", "valid-general.parquet"}
+    assert {path.name for path in corpus.glob("valid/*")} == {"medical", "general"}
     assert "| guides | language | 1 |" in (corpus / "report.md").read_text()
 
 
@@ -97,7 +102,8 @@ def test_rules_name_their_reason(settings: Corpus, tmp_path: Path) -> None:
     assert reasons["pmid:5"] == "benchmark-overlap" and reasons["pmid:7"] == "benchmark-pmid"
     assert sum(reason.startswith("benchmark") for reason in reasons.values()) == 2
     report = json.loads((tmp_path / "out/corpus/report.json").read_text())
-    assert report["benchmarks"] == {"exam": {"questions": 2, "documents_dropped": 2}}
+    assert report["benchmarks"] == {"exam": {"questions": 2, "guarded": 2, "questions_touched": 2, "documents_dropped": 2, "by_pmid": 1,
+                                             "by_overlap": 1, "worst": [{"question": "q1", "document": "pmid:5", "overlap": 1.0}]}}
 
 
 def test_the_bytes_do_not_depend_on_workers_and_interruptions(settings: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +121,7 @@ def test_the_bytes_do_not_depend_on_workers_and_interruptions(settings: Corpus, 
 def test_the_seed_decides_the_split_and_not_what_stays(settings: Corpus, tmp_path: Path) -> None:
     build(settings, tmp_path / "one")
     build(settings, tmp_path / "other", seed=2)
-    assert digests(tmp_path / "other")["corpus/train.parquet"] != digests(tmp_path / "one")["corpus/train.parquet"]
+    assert digests(tmp_path / "other")["corpus/train/part-00000.parquet"] != digests(tmp_path / "one")["corpus/train/part-00000.parquet"]
     assert set(kept(tmp_path / "other/corpus")) == set(kept(tmp_path / "one/corpus"))
 
 

@@ -1,31 +1,48 @@
-"""Near-duplicates on real abstracts with planted copies, and n-grams against their definition."""
+"""Near-duplicates on real abstracts with planted copies."""
 
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medloom.corpus.deduplicate import band_keys, near_duplicates
+from medloom.corpus.deduplicate import band_keys, first_of_linked
 from medloom.corpus.document import Origin
 from medloom.corpus.medline import Versioned, read_medline
-from medloom.corpus.ngrams import ngrams, word_numbers, words
+from medloom.passport.ngrams import word_numbers
+
+WORD = re.compile(r"\w+")
 
 
-def test_ngrams_are_equal_where_the_words_are() -> None:
-    first, second = words("Give 5 mg of it, then WAIT and see."), words("give 5 MG of it then wait - and leave")
-    one, other = ngrams(word_numbers(first), 3), ngrams(word_numbers(second), 3)
-    same = [first[n : n + 3] == second[n : n + 3] for n in range(len(one))]
-    assert (one == other).tolist() == same and any(same) and not all(same)
-    assert len(set(one.tolist())) == len(one) and len(ngrams(word_numbers(first), 40)) == 0
+def words(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def firsts(texts: list[str]) -> np.ndarray:
+    """For each text the first of its set, by way of the bands that two of them share."""
+    keys, has = band_keys(*word_numbers(texts))
+    owners = np.repeat(np.flatnonzero(has), keys.shape[1])
+    seen: dict[int, int] = {}
+    links = [(seen.setdefault(key, owner), owner) for key, owner in zip(keys.ravel().tolist(), owners.tolist(), strict=True)]
+    left, right = np.array([pair for pair in links if pair[0] != pair[1]] or np.zeros((0, 2), np.int64)).T
+    result = np.arange(len(texts))
+    members, first = first_of_linked(left, right)
+    result[members] = first
+    return result
 
 
 def test_a_survivor_is_the_first_of_its_set() -> None:
-    bands = np.arange(6 * 14, dtype=np.uint64).reshape(6, 14)
-    bands[4, 3], bands[5, 0] = bands[1, 3], bands[4, 0]  # 5 meets 4, and 4 meets 1
-    assert near_duplicates(bands).tolist() == [0, 1, 2, 3, 1, 1]
+    members, first = first_of_linked(np.array([4, 1]), np.array([5, 4]))  # 5 meets 4, and 4 meets 1
+    assert members.tolist() == [4, 5] and first.tolist() == [1, 1]
+
+
+def test_a_text_below_a_shingle_has_no_bands() -> None:
+    keys, has = band_keys(*word_numbers(["one two three four", "", "one two three four five", "ONE, two: three four - five!"]))
+    assert has.tolist() == [False, False, True, True] and (keys[0] == keys[1]).all() and keys.shape == (2, 14)
+    assert band_keys(*word_numbers(["a b"]))[0].shape == (0, 14)
 
 
 def meeting_chance(text: str, other: str) -> float:
@@ -53,7 +70,7 @@ def test_planted_copies_of_real_abstracts_are_found(shared: Path) -> None:
         plants["sentence"].append(". ".join(sentences))
         plants["words"].append(" ".join(word if draw.random() > 0.03 else "replaced" for word in text.split()))
     corpus = texts + [text for kind in plants.values() for text in kind]
-    first = near_duplicates(band_keys([word_numbers(words(text)) for text in corpus]))
+    first = firsts(corpus)
     for n, (kind, copies) in enumerate(plants.items()):
         found = float(np.mean(first[1500 + 200 * n : 1700 + 200 * n] < 1500))
         expected = float(np.mean([meeting_chance(text, copy) for text, copy in zip(texts, copies, strict=False)]))

@@ -44,4 +44,4 @@ def test_a_bad_record_falls_alone(tmp_path: Path) -> None:
 def test_a_corpus_of_nothing_is_refused_with_the_reason(content: bytes, rules: dict[str, object], says: str, tmp_path: Path) -> None:
     source, settings, folder = read(tmp_path, content, **rules)
     with pytest.raises(Refusal, match=says):
-        build_corpus({"notes": folder}, (source,), settings, [], 1, tmp_path / "corpus", Silent())
+        build_corpus({"notes": folder}, (source,), settings, [], 1, tmp_path / "corpus", Silent(), tmp_path / "state")

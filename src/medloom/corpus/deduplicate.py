@@ -1,61 +1,57 @@
-"""Duplicates: by identifier, exact, and near (MinHash). Of each set the document of the lowest rank stays.
+"""Keys by which duplicates are found: exact, and near (MinHash).
 
-A document's rank is its place in the order (source's place in the recipe, id), so the survivor does not depend on which
-file was read first. Near-duplicates: Broder's MinHash over word 5-grams, 14 bands of 8 rows. Two texts with a Jaccard similarity s of
-their 5-grams meet with a chance of 1 - (1 - s^8)^14: 0.56 at 0.7, 0.92 at 0.8, 0.9996 at 0.9. Documents that meet are linked, and
-linked ones form a set.
+Near-duplicates: Broder's MinHash over word 5-grams, 14 bands of 8 rows. Two texts with a Jaccard similarity s of their
+5-grams meet with a chance of 1 - (1 - s^8)^14: 0.56 at 0.7, 0.92 at 0.8, 0.9996 at 0.9. Documents that meet are linked, and
+linked ones form a set, of which the document of the lowest rank stays (`choose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .ngrams import Numbers, ngrams
+from medloom.passport.ngrams import BASE, Numbers, Offsets, mixed, ngrams
 
 SHINGLE, BANDS, ROWS, SEED = 5, 14, 8, 42
 
 
-def text_key(tokens: Sequence[str]) -> bytes:
-    """16 bytes that two texts share where their words are the same, whatever their case, spaces and signs."""
-    return blake2b(" ".join(tokens).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def text_keys(numbers: Numbers, offsets: Offsets) -> list[bytes]:
+    """For each text 16 bytes that two of them share where their words are the same, whatever their case, spaces and signs."""
+    whole = numbers.astype("<u8").tobytes()
+    return [blake2b(whole[8 * start : 8 * stop], digest_size=16).digest() for start, stop in pairwise(offsets.tolist())]
 
 
-def band_keys(texts: Sequence[Numbers]) -> NDArray[np.uint64]:
-    """For texts as word numbers, their MinHash bands: an array (texts, BANDS). Texts with an equal number in a column are candidates.
+def band_keys(numbers: Numbers, offsets: Offsets) -> tuple[Numbers, NDArray[np.bool_]]:
+    """(keys, has): for each text that has a shingle its BANDS keys, an array (texts with one, BANDS), and which texts those are.
 
-    A text shorter than a shingle is one shingle.
+    Two texts that share a key are candidates. A text below SHINGLE words has none: it can only be an exact duplicate.
     """
     from rensa import RMinHash
 
-    shingles = [grams if len(grams := ngrams(numbers, SHINGLE)) else ngrams(numbers, max(len(numbers), 1)) for numbers in texts]
-    ends = np.cumsum([0, *map(len, shingles)]).astype(np.uint64)
-    flat = np.concatenate([*shingles, np.zeros(0, np.uint64)])
-    signatures = np.array(RMinHash.digest_matrix_from_flat_token_hashes(flat, ends, BANDS * ROWS, SEED).to_rows(), dtype="<u4")
-    signatures = signatures.reshape(len(texts), BANDS, ROWS)
-    keys = [[int.from_bytes(blake2b(band.tobytes(), digest_size=8).digest(), "little") for band in row] for row in signatures]
-    return np.array(keys, np.uint64).reshape(len(texts), BANDS)
+    shingles, ends = ngrams(numbers, offsets, SHINGLE)
+    has = np.diff(ends) > 0
+    bounds = ends[np.concatenate(([True], has))].astype(np.uint64)
+    signatures = RMinHash.digest_matrix_from_flat_token_hashes(shingles, bounds, BANDS * ROWS, SEED).to_rows()
+    values = np.array(signatures, np.uint64).reshape(-1, BANDS, ROWS)
+    keys = np.broadcast_to(np.arange(BANDS, dtype=np.uint64), values.shape[:2])
+    for row in range(ROWS):
+        keys = mixed(keys * np.uint64(BASE) + values[:, :, row])
+    return keys, has
 
 
-def near_duplicates(bands: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """For each document (rows, in the order of rank) the first of its set; itself where it has no duplicate before it."""
+def first_of_linked(left: NDArray[np.int64], right: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(members, firsts): all that the links join to something before them, and for each the lowest number of its set."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    count = len(bands)
-    left, right = [], []
-    for column in bands.T:
-        order = np.argsort(column, kind="stable")
-        same = column[order][:-1] == column[order][1:]
-        left.append(order[:-1][same])
-        right.append(order[1:][same])
-    if not left:
-        return np.arange(count)
-    edges = np.concatenate(left), np.concatenate(right)
-    links = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(count, count))
+    members = np.unique(np.concatenate([left, right]))
+    ends = np.searchsorted(members, left), np.searchsorted(members, right)
+    links = coo_matrix((np.ones(len(left), np.int8), ends), shape=(len(members), len(members)))
     _, component = connected_components(links, directed=False)
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
-    return first[inverse]
+    firsts = members[first[inverse]]
+    later = members != firsts
+    return members[later], firsts[later]

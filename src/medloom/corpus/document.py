@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,21 +142,32 @@ class ShardWriter:
         if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS:
             self._flush()
 
+    def add_table(self, table: pa.Table) -> None:
+        """Append rows as a row group of their own."""
+        self._flush()
+        if len(table):
+            self.rows += len(table)
+            self._file.write_table(table.cast(self.schema))
+
     def _flush(self) -> None:
         if self._pending:
             self._file.write_table(pa.Table.from_pylist(self._pending, schema=self.schema))
         self._pending, self._characters = [], 0
 
 
-def rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
-    """The rows of a shard in their order, one row group in memory at a time."""
+def tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A shard's row groups in their order, one in memory at a time."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=columns).to_pylist()
+            yield file.read_row_group(group, columns=columns)
 
 
-def write_drops(path: Path, source: str, drops: Iterable[Drop]) -> None:
-    """Write drops as a Parquet file of schema DROPPED."""
-    with ShardWriter(path, DROPPED) as writer:
-        for drop in drops:
-            writer.add({"id": drop.id, "source": source, "source_file": drop.source_file, "reason": drop.reason, "detail": drop.detail})
+def rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
+    """The rows of a shard in their order."""
+    for table in tables(path, columns):
+        yield from table.to_pylist()
+
+
+def drop_row(drop: Drop, source: str) -> Row:
+    """A drop as a row of DROPPED."""
+    return {"id": drop.id, "source": source, "source_file": drop.source_file, "reason": drop.reason, "detail": drop.detail}

@@ -1,47 +1,171 @@
-"""Runs one pure function over many shards: here in this process, or on a pool of processes. The results are the same."""
+"""Runs one pure function over many shards, wherever there is room: here, on a pool of processes, on Ray, through Slurm.
+
+A shard is a task that knows where its record goes. The record is written last and carries the digest of what went in, so that a
+second call, or a call after a kill, finds what is done and does only the rest; and as the function is pure, the bytes are the same
+whichever engine ran it and however many workers it had.
+"""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import shutil
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from medloom.ledger import Progress
-
-T = TypeVar("T")
-R = TypeVar("R")
+from medloom.ledger import Progress, Refusal
+from medloom.ledger.files import read_json, write_json
+from medloom.recipe import Corpus
 
 WORTH_A_POOL = 16_000_000  # bytes of input; below, starting processes costs more than they save
+ARRAY = 1000  # tasks of one Slurm array: below the 1001 that Slurm allows where nobody raised it
+TURNS = 4  # tasks for each that may run at a time, so that a slow one does not hold up the end
+QUIET = 60.0  # seconds
+Record = dict[str, Any]
 
 
-def run_shards(function: Callable[[T], R], shards: Sequence[T], *, workers: int | None, size: int, progress: Progress,
-               name: str) -> list[R]:
-    """`function` of every shard, in their order. It must be a module's own function and its arguments picklable.
+class Shard(Protocol):
+    """One task. Its fields are picklable; on a cluster its paths mean the same on every node."""
 
-    `workers` None means one per CPU where `size` (bytes of input) is worth a pool, else none; a number is taken as it is.
+    @property
+    def record(self) -> Path:
+        """The JSON file that says it is done; whoever deletes it has the task done again."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides the result."""
+
+
+S = TypeVar("S", bound=Shard)
+Work = Callable[[S], Mapping[str, Any]]
+
+
+def run_shards(work: Work[S], shards: Sequence[S], settings: Corpus, *, size: int, progress: Progress, name: str) -> list[Record]:
+    """`work` of every shard that is not done yet; all their records, in the order of the shards.
+
+    `work` is a module's own function; what it returns is recorded with the shard's digest and the CPU seconds it took. `settings` name
+    the engine and the workers; where they give no number of workers, one per CPU is taken if `size` (bytes of input) is worth a pool.
+    Raises Refusal where an engine is asked for that is not installed, and whatever `work` raises.
     """
-    count = min(workers or (len(os.sched_getaffinity(0)) if size >= WORTH_A_POOL else 1), len(shards))
+    workers = settings.workers or (len(os.sched_getaffinity(0)) if size >= WORTH_A_POOL or settings.engine != "processes" else 1)
     with progress.task(name, total=len(shards), unit="shards") as task:
-        if count <= 1:
-            results = []
-            for shard in shards:
-                results.append(function(shard))
+        waiting = []
+        for number, shard in enumerate(shards):
+            if read_json(shard.record).get("digest") == shard.digest:
                 task.advance()
-            return results
-        # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
-            futures = [pool.submit(function, shard) for shard in shards]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    task.advance()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            return [future.result() for future in futures]
+            else:
+                waiting.append(number)
+        if waiting:
+            engine = ENGINES[settings.engine] if settings.engine != "processes" or min(workers, len(waiting)) > 1 else _here
+            for _ in engine(work, [shards[number] for number in waiting], min(workers, len(waiting)), settings):
+                task.advance()
+    return [read_json(shard.record) for shard in shards]
+
+
+def make(work: Work[S], shard: S) -> None:
+    """Do one shard and record it."""
+    started = time.process_time()
+    figures = work(shard)
+    write_json(shard.record, {"digest": shard.digest, "cpu_seconds": time.process_time() - started, **figures})
+
+
+def _here(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+    for shard in shards:
+        make(work, shard)
+        yield
+
+
+def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+    # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+        futures = [pool.submit(make, work, shard) for shard in shards]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        import ray
+    except ImportError:
+        raise Refusal("corpus.engine = 'ray' needs Ray: pip install 'medloom[ray]'") from None
+    address = settings.cluster.address
+    if not ray.is_initialized():
+        here = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+    remote = ray.remote(num_cpus=1, max_retries=2)(make)
+    queue = iter(shards)
+    running: list[Any] = []
+    try:
+        while True:
+            while len(running) < 2 * workers and (shard := next(queue, None)) is not None:
+                running.append(remote.remote(work, shard))
+            if not running:
+                break
+            done, running = ray.wait(running)
+            yield ray.get(done[0])
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    finally:
+        if address is None:
+            ray.shutdown()
+
+
+def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+    try:
+        import submitit
+    except ImportError:
+        raise Refusal("corpus.engine = 'slurm' needs submitit: pip install 'medloom[slurm]'") from None
+    if shutil.which("sbatch") is None:
+        raise Refusal("corpus.engine = 'slurm' needs sbatch, which is not here; run this on a login node, or take another engine")
+    logging.getLogger("submitit").setLevel(logging.ERROR)
+    cluster = settings.cluster
+    executor = submitit.SlurmExecutor(folder=shards[0].record.parent / "slurm")
+    given = {"partition": cluster.partition, "account": cluster.account}
+    executor.update_parameters(job_name="medloom-corpus", time=cluster.minutes, mem=f"{cluster.memory_mb}MB", cpus_per_task=1,
+                               array_parallelism=workers, **{key: value for key, value in given.items() if value is not None})
+    # An array has a bounded number of tasks, and each costs a start, so that each takes every so-manieth shard.
+    tasks = min(len(shards), ARRAY, TURNS * workers)
+    jobs = executor.map_array(_several, [work] * tasks, [shards[number::tasks] for number in range(tasks)])
+    left, moved = set(range(len(shards))), time.monotonic()
+    try:
+        while left:
+            done = {number for number in left if read_json(shards[number].record).get("digest") == shards[number].digest}
+            left -= done
+            yield from (None for _ in done)
+            moved = time.monotonic() if done else moved
+            ended = all(job.paths.result_pickle.exists() for job in jobs)
+            # Slurm itself is asked only where nothing was heard for a while: each question is a process on its controller.
+            if left and (ended or (time.monotonic() - moved > QUIET and all(job.done() for job in jobs))):
+                for job in jobs:
+                    job.result()  # raises what stopped it
+                if ended:
+                    time.sleep(cluster.poll_seconds)  # a network file system may show the records later than the results
+            elif left:
+                time.sleep(cluster.poll_seconds)
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as error:
+        raise RuntimeError(f"a Slurm task failed, see {executor.folder}: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        for job in jobs if left else ():
+            job.cancel(check=False)
+
+
+def _several(work: Work[S], shards: Sequence[S]) -> None:
+    for shard in shards:
+        make(work, shard)
+
+
+ENGINES = {"processes": _processes, "ray": _ray, "slurm": _slurm}
 
 
 def _end_with_parent() -> None:

@@ -1,111 +1,111 @@
-"""From files to documents: one group of input files in, one Parquet shard with its manifest out."""
+"""From files to documents: one group of input files in, one Parquet shard with its record out."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json, write_json
 from medloom.recipe import Corpus, Source
 
-from .document import DROPPED, Document, Drop, Origin, ShardWriter, rows, write_drops
+from .database import blocks, database, scan
+from .document import DROPPED, SCHEMA, Document, Drop, Origin, ShardWriter, drop_row, tables
 from .engine import run_shards
 from .files import find_files, whole
 from .generic import read_json_lines, read_parquet
 from .guidelines import read_guideline, read_text
 from .jats import read_jats
+from .markup import Markup
 from .medline import Deletion, Versioned, read_medline
 
-VERSION = 1  # of what the readers make of a file; a half-done read by another version is not gone on from
+VERSION = 2  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
 SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
 RECORDS = {"jsonl": read_json_lines, "parquet": read_parquet}
+FILES = pa.schema([("path", pa.string()), ("sha256", pa.string()), ("bytes", pa.int64())])
+COUNTED = pa.schema([*FILES, ("documents", pa.int64()), ("dropped", pa.int64())])
+VERSIONS = pa.schema([("pmid", pa.int64()), ("version", pa.int32()), ("row", pa.int64())])
+DELETED = 0  # stands where a version would: this PMID is taken back here
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A group of input files and where their documents go."""
+@dataclass(frozen=True)
+class Reading:
+    """A group of input files and where their documents go: `out`, with drops, files and versions in shards beside it."""
 
     base: Path
     names: tuple[str, ...]
     source: Source
+    markup: Markup
     out: Path
 
     @property
-    def manifest(self) -> Path:
+    def record(self) -> Path:
+        """The record of the shard."""
         return self.out.with_suffix(".json")
 
-    @property
-    def drops(self) -> Path:
-        return self.out.with_suffix(".dropped.parquet")
+    def beside(self, what: str) -> Path:
+        """A shard of another kind for the same files."""
+        return self.out.with_suffix(f".{what}.parquet")
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        sizes = [[name, (self.base / name).stat().st_size] for name in self.names]
-        return sha256_json({"version": VERSION, "files": sizes, "source": self.source.model_dump(mode="json", exclude={"path", "share"})})
+        """Names and sizes of the files and all of the source that matters for reading; their contents are the step's to digest."""
+        sizes = [[name, _size(self.base / name)] for name in self.names]
+        source = self.source.model_dump(mode="json", exclude={"path", "share", "tokens", "repeat", "validation", "holds"})
+        return sha256_json({"version": VERSION, "files": sizes, "source": source, "markup": repr(self.markup)})
 
 
 def read_source(source: Source, root: Path, settings: Corpus, out: Path, progress: Progress, state: Path) -> dict[str, Any]:
     """Read every file that `root` means into documents.
 
     `root` is the source's path made absolute: a file, a folder or a glob. Writes `out/part-00000.parquet` and on (schema
-    `document.SCHEMA`), `out/dropped.parquet` (schema `document.DROPPED`: every record that became no document, with its reason) and
-    `out/manifest.json` (per input file: path, SHA-256, bytes, documents, drops by reason). The bytes depend on the input alone. Finished
-    shards wait in `state`; a second call goes on from there. Raises Refusal where there is no file to read.
+    `document.SCHEMA`), `out/dropped.parquet` (schema `document.DROPPED`: every record that became no document, with its reason),
+    `out/files.parquet` (per input file: path, sha256, bytes, documents, dropped) and `out/manifest.json` (the sums). The bytes depend
+    on the input alone. Finished shards wait in `state`; a second call goes on from there. Raises Refusal where there is no file to read.
     """
     base, names, other = find_files(root, source.format)
-    shards = [Shard(base, group, source, state / f"part-{number:05d}.parquet") for number, group in enumerate(_groups(base, names))]
-    size = sum((base / name).stat().st_size for name in names)
+    markup = Markup(settings.markup == "meditron", settings.references)
+    shards = [Reading(base, group, source, markup, state / f"part-{number:05d}.parquet")
+              for number, group in enumerate(_groups(base, names))]
+    size = sum(_size(base / name) for name in names)
     started = time.perf_counter()
-    manifests = run_shards(read_shard, shards, workers=settings.workers, size=size, progress=progress, name=f"read {source.name}")
+    records = run_shards(read_shard, shards, settings, size=size, progress=progress, name=f"read {source.name}")
     seconds = time.perf_counter() - started
-    void = _superseded(shards, manifests) if source.format == "medline" else [{} for _ in shards]
-
     out.mkdir(parents=True, exist_ok=True)
-    files = [entry for manifest in manifests for entry in manifest["files"]]
-    by_name = {entry["path"]: entry for entry in files}
-    with ShardWriter(out / "dropped.parquet", DROPPED) as writer:
-        for shard, dropped in zip(shards, void, strict=True):
-            place = out / shard.out.name
-            for drop in _without(shard.out, place, dropped):
-                entry = by_name[drop.source_file]
-                entry["documents"] -= 1
-                entry["dropped"][drop.reason] = entry["dropped"].get(drop.reason, 0) + 1
-                writer.add(_drop_row(drop, source.name))
-            for row in rows(shard.drops):
-                writer.add(row)
-        for name in other:
-            files.append({"path": name, "sha256": sha256_file(base / name), "bytes": (base / name).stat().st_size, "documents": 0,
-                          "dropped": {"unsupported-suffix": 1}})
-            writer.add(_drop_row(Drop(f"{source.name}:{name}", name, "unsupported-suffix"), source.name))
-    for entry in files:
-        entry["dropped"] = dict(sorted(entry["dropped"].items()))
-    files.sort(key=lambda entry: str(entry["path"]))
-    write_json(out / "manifest.json", {"source": source.name, "format": source.format, "files": files})
-
-    reasons = sum((Counter(entry["dropped"]) for entry in files), Counter[str]())
-    cpu = sum(manifest["cpu_seconds"] for manifest in manifests)
-    return {"files": len(files), "bytes": size,
-            "documents": sum(entry["documents"] for entry in files), "dropped": dict(sorted(reasons.items())),
-            "wall_seconds": seconds, "cpu_seconds": cpu, "megabytes_per_cpu_second": size / MEGABYTE / cpu if cpu else None}
+    with database(state / "database", settings) as connection:
+        void = _superseded(connection, shards) if source.format == "medline" else {}
+        with ShardWriter(out / "dropped.parquet", DROPPED) as dropped:
+            for number, shard in enumerate(shards):
+                for drop in _settle(shard.out, out / shard.out.name, void.get(number, {})):
+                    dropped.add(drop_row(drop, source.name))
+                for table in tables(shard.beside("dropped")):
+                    dropped.add_table(table)
+            for name in other:
+                drop = Drop(f"{source.name}:{name}", name, "unsupported-suffix")
+                dropped.add(drop_row(drop, source.name))
+        reasons = _account(connection, base, other, shards, out)
+        documents, files = connection.execute("select sum(documents)::bigint, count(*) from files").fetchone()
+    manifest = {"source": source.name, "format": source.format, "files": files, "bytes": size, "documents": documents, "dropped": reasons}
+    write_json(out / "manifest.json", manifest)
+    cpu = sum(record["cpu_seconds"] for record in records)
+    return {**manifest, "wall_seconds": seconds, "cpu_seconds": cpu, "megabytes_per_cpu_second": size / MEGABYTE / cpu if cpu else None}
 
 
 def _groups(base: Path, names: list[str]) -> Iterator[tuple[str, ...]]:
     """Consecutive files, some 64 groups of them, of 1 to 64 MB each; a greater file is its own group. The input alone decides."""
-    sizes = [(base / name).stat().st_size for name in names]
+    sizes = [_size(base / name) for name in names]
     limit = min(max(sum(sizes) // 64, SMALLEST_GROUP), 64 * MEGABYTE)
     group: list[str] = []
     held = 0
@@ -118,47 +118,42 @@ def _groups(base: Path, names: list[str]) -> Iterator[tuple[str, ...]]:
     yield tuple(group)
 
 
-def read_shard(shard: Shard) -> dict[str, Any]:
-    """Read a group of files into `shard.out`, its drops beside it, and return its manifest, which is written last."""
-    if shard.manifest.exists():
-        manifest: dict[str, Any] = json.loads(shard.manifest.read_text(encoding="utf-8"))
-        if manifest["digest"] == shard.digest:
-            return manifest
-    started = time.process_time()
-    files: list[dict[str, Any]] = []
-    drops: list[Drop] = []
-    versions: dict[str, int] = {}
-    deletions: dict[str, int] = {}
-    with ShardWriter(shard.out) as writer:
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 of one that is gone since it was listed, which the reader will name."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def read_shard(shard: Reading) -> Mapping[str, Any]:
+    """Read a group of files into `shard.out` and the shards beside it."""
+    with (ShardWriter(shard.out) as documents, ShardWriter(shard.beside("dropped"), DROPPED) as dropped,
+          ShardWriter(shard.beside("files"), FILES) as files, ShardWriter(shard.beside("versions"), VERSIONS) as versions):
         for name in shard.names:
-            before, first = writer.rows, len(drops)
             for item in _read(shard, name):
                 if isinstance(item, Drop):
-                    drops.append(item)
+                    dropped.add(drop_row(item, shard.source.name))
                 elif isinstance(item, Deletion):
-                    deletions.update(dict.fromkeys(item.pmids, writer.rows))
+                    for pmid in item.pmids:
+                        versions.add({"pmid": int(pmid), "version": DELETED, "row": documents.rows})
                 else:
                     if isinstance(item, Versioned):
-                        if item.version != 1:
-                            versions[str(writer.rows)] = item.version
+                        versions.add({"pmid": int(item.document.pmid or 0), "version": item.version, "row": documents.rows})
                         item = item.document
-                    writer.add(item.row())
-            reasons = Counter(drop.reason for drop in drops[first:])
-            files.append({"path": name, "sha256": sha256_file(shard.base / name), "bytes": (shard.base / name).stat().st_size,
-                          "documents": writer.rows - before, "dropped": dict(sorted(reasons.items()))})
-    write_drops(shard.drops, shard.source.name, drops)
-    manifest = {"digest": shard.digest, "files": files, "versions": versions, "deletions": deletions,
-                "cpu_seconds": time.process_time() - started}
-    write_json(shard.manifest, manifest)
-    return manifest
+                    documents.add(item.row())
+            path = shard.base / name
+            known = path.is_file()
+            files.add({"path": name, "sha256": sha256_file(path) if known else None, "bytes": _size(path)})
+    return {"documents": documents.rows}
 
 
-def _read(shard: Shard, name: str) -> Iterator[Document | Versioned | Deletion | Drop]:
+def _read(shard: Reading, name: str) -> Iterator[Document | Versioned | Deletion | Drop]:
     """What one file holds; damage to the file itself comes last, as a Drop of its own."""
     source, path = shard.source, shard.base / name
     faults: list[tuple[str, str]] = []
-    origin = Origin(source.name, source.domain, name, source.licence)
-    if path.stat().st_size == 0:
+    origin = Origin(source.name, source.domain, name, source.licence, shard.markup)
+    if path.is_file() and path.stat().st_size == 0:
         faults.append(("empty-file", "no bytes"))
     elif source.format == "medline":
         yield from read_medline(path, origin, faults)
@@ -172,48 +167,32 @@ def _read(shard: Shard, name: str) -> Iterator[Document | Versioned | Deletion |
         yield origin.drop(reason, detail)
 
 
-def _superseded(shards: list[Shard], manifests: list[dict[str, Any]]) -> list[dict[int, str]]:
+def _superseded(connection: Any, shards: Sequence[Reading]) -> dict[int, dict[int, str]]:
     """Per shard, the rows that a newer record or a DeleteCitation makes void, with the reason.
 
     Of a PMID the highest version counts, of equal versions the later file (MEDLINE's files are numbered in the order of their
     release), of one file the later record. A deletion voids what stands before it.
     """
-    numbers, versions, places, places_of_shard = [], [], [], []
-    deleted: dict[int, int] = {}
-    start = 0
-    for shard, manifest in zip(shards, manifests, strict=True):
-        column = pq.read_table(shard.out, columns=["pmid"])["pmid"]
-        numbers.append(column.cast(pa.int64()).to_numpy())
-        version = np.ones(len(column), np.int32)
-        for row, value in manifest["versions"].items():
-            version[int(row)] = value
-        versions.append(version)
-        deleted.update({int(pmid): start + row for pmid, row in manifest["deletions"].items()})
-        places.append(np.arange(start, start + len(column)))
-        places_of_shard.append(start)
-        start += len(column)
-    pmid, version, place = np.concatenate(numbers), np.concatenate(versions), np.concatenate(places)
-    reasons: dict[int, str] = {}
-    if deleted:
-        for position in np.flatnonzero(np.isin(pmid, np.fromiter(deleted, np.int64))).tolist():
-            if position < deleted[int(pmid[position])]:
-                reasons[position] = "deleted-citation"
-    alive = np.ones(len(pmid), bool)
-    alive[list(reasons)] = False
-    order = np.flatnonzero(alive)
-    order = order[np.lexsort((place[order], version[order], pmid[order]))]
-    older = order[:-1][pmid[order][:-1] == pmid[order][1:]]
-    reasons.update(dict.fromkeys(older.tolist(), "older-version"))
-    result: list[dict[int, str]] = [{} for _ in shards]
-    for position, reason in sorted(reasons.items()):
-        shard_number = int(np.searchsorted(places_of_shard, position, side="right")) - 1
-        # Shards without a row share their start with the next one: searchsorted already names the last of them.
-        result[shard_number][position - places_of_shard[shard_number]] = reason
-    return result
+    connection.execute("create table versions (pmid bigint, version int, shard int, row bigint)")
+    for number, shard in enumerate(shards):
+        connection.register("stated", scan([shard.beside("versions")], VERSIONS))
+        connection.execute(f"insert into versions select pmid, version, {number}, row from stated")
+    rows = connection.execute(f"""
+        with deleted as (select pmid, max((shard, row)) as place from versions where version = {DELETED} group by pmid),
+             records as (select v.*, d.place is not null and (v.shard, v.row) < d.place as gone
+                         from versions v left join deleted d using (pmid) where version <> {DELETED}),
+             ranked as (select *, row_number() over (partition by pmid, gone order by version desc, shard desc, row desc) as rank
+                        from records)
+        select shard, row, case when gone then 'deleted-citation' else 'older-version' end from ranked where gone or rank > 1
+        order by shard, row""").fetchall()
+    void: dict[int, dict[int, str]] = {}
+    for shard_number, row, reason in rows:
+        void.setdefault(shard_number, {})[row] = reason
+    return void
 
 
-def _without(source: Path, place: Path, void: dict[int, str]) -> list[Drop]:
-    """Bring a shard to its place, less its void rows, which are returned as drops. The shard at `source` stays for a resumed call."""
+def _settle(source: Path, place: Path, void: Mapping[int, str]) -> Iterator[Drop]:
+    """Bring a shard to its place, less its void rows, which are yielded as drops. The shard at `source` stays for a resumed call."""
     place.unlink(missing_ok=True)
     if not void:
         try:
@@ -221,16 +200,36 @@ def _without(source: Path, place: Path, void: dict[int, str]) -> list[Drop]:
         except OSError:  # a file system without hard links
             with atomic(place) as temporary:
                 shutil.copyfile(source, temporary)
-        return []
-    drops = []
+        return
+    start = 0
     with ShardWriter(place) as writer:
-        for number, row in enumerate(rows(source)):
-            if number in void:
-                drops.append(Drop(str(row["id"]), str(row["source_file"]), void[number]))
-            else:
-                writer.add(row)
-    return drops
+        for table in tables(source):
+            here = [row - start for row in void if start <= row < start + len(table)]
+            for row in here:
+                yield Drop(table["id"][row].as_py(), table["source_file"][row].as_py(), void[start + row])
+            kept = pc.invert(pc.is_in(pa.array(range(len(table))), pa.array(here, pa.int64())))
+            writer.add_table(table.filter(kept))
+            start += len(table)
 
 
-def _drop_row(drop: Drop, source: str) -> dict[str, str | int | None]:
-    return {"id": drop.id, "source": source, "source_file": drop.source_file, "reason": drop.reason, "detail": drop.detail}
+def _account(connection: Any, base: Path, other: Sequence[str], shards: Sequence[Reading], out: Path) -> dict[str, int]:
+    """Write files.parquet from what lies in `out`; the records dropped, by reason."""
+    connection.execute("create table listed (path varchar, sha256 varchar, bytes bigint)")
+    connection.register("seen", scan([shard.beside("files") for shard in shards], FILES))
+    connection.register("documents", scan([out / shard.out.name for shard in shards], SCHEMA))
+    connection.register("drops", scan([out / "dropped.parquet"], DROPPED))
+    connection.execute("insert into listed from seen")
+    for name in other:
+        connection.execute("insert into listed values (?, ?, ?)", [name, sha256_file(base / name), _size(base / name)])
+    connection.execute("""
+        create table files as
+        select listed.*, coalesce(d.n, 0) as documents, coalesce(x.n, 0) as dropped from listed
+        left join (select source_file, count(*) as n from documents group by 1) d on d.source_file = path
+        left join (select source_file, count(*) as n from drops group by 1) x on x.source_file = path""")
+    with ShardWriter(out / "files.parquet", COUNTED) as writer:
+        for block in blocks(connection.sql("from files order by path"), 10_000):
+            writer.add_table(block)
+    reasons = Counter[str]()
+    for table in tables(out / "dropped.parquet", ["reason"]):
+        reasons.update(table["reason"].to_pylist())
+    return dict(sorted(reasons.items()))

@@ -1,100 +1,83 @@
-"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, Markdown for people."""
+"""The account of a corpus: per source what came in, what stayed, and why the rest went. JSON for programs, a page
+and Markdown for people."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
 
 from medloom.ledger.files import write_json, write_text
 from medloom.recipe import Corpus, Source
 
+from .account import SPLITS, Account
+from .choose import DROPPED
+from .decontaminate import Guard
+from .document import tables
+from .report_page import html_page
+from .report_tables import markdown
+
+__all__ = ["html_page", "markdown", "write_pages", "write_report"]
+
 COMMON = 12  # licences that are listed by name; the rest is counted together
+WORST = 5  # documents named for each benchmark
+OF_DUPLICATES = ("same-identifier", "exact-duplicate", "near-duplicate")
 
 
-@dataclass(slots=True)
-class SourceAccount:
-    """One source's books."""
-
-    name: str
-    domain: str
-    files: int
-    records: int
-    dropped: Counter[str] = field(default_factory=Counter)
-    documents: Counter[str] = field(default_factory=Counter)
-    characters: Counter[str] = field(default_factory=Counter)
-    licences: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
-    benchmarks: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def of_manifest(cls, source: Source, manifest: Mapping[str, Any]) -> SourceAccount:
-        """Opened with what reading the source gave."""
-        files = manifest["files"]
-        dropped = sum((Counter(file["dropped"]) for file in files), Counter[str]())
-        return cls(source.name, source.domain, len(files), sum(file["documents"] for file in files) + dropped.total(), dropped)
-
-    def keep(self, row: Mapping[str, Any], split: str) -> None:
-        """Count a document that stays, in `split` train or valid."""
-        self.documents[split] += 1
-        self.characters[split] += len(row["text"])
-        self.licences[row["licence"] or "unknown"] += 1
-        self.languages[row["language"] or "unknown"] += 1
-
-    def drop(self, reason: str, detail: str | None) -> None:
-        """Count a document that goes."""
-        self.dropped[reason] += 1
-        if reason.startswith("benchmark") and detail:
-            self.benchmarks[detail.partition(":")[0]] += 1
-
-    def table(self) -> dict[str, Any]:
-        """The books as JSON."""
-        licences = dict(sorted(self.licences.most_common(), key=lambda pair: (-pair[1], pair[0]))[:COMMON])
-        others = self.licences.total() - sum(licences.values())
-        return {
-            "name": self.name, "domain": self.domain, "files": self.files, "records": self.records,
-            "dropped": dict(sorted(self.dropped.items())),
-            **{split: {"documents": self.documents[split], "characters": self.characters[split]} for split in ("train", "valid")},
-            "licences": {**licences, **({"others": others} if others else {})}, "languages": dict(sorted(self.languages.items())),
-        }
-
-
-def write_report(out: Path, accounts: Sequence[SourceAccount], settings: Corpus, seed: int, questions: Mapping[str, int]) -> dict[str, Any]:
-    """Write report.json and report.md into `out`; the figures for the ledger are returned."""
-    hits: Counter[str] = sum((account.benchmarks for account in accounts), Counter())
-    totals = {split: {"documents": sum(a.documents[split] for a in accounts), "characters": sum(a.characters[split] for a in accounts)}
-              for split in ("train", "valid")}
-    reasons: Counter[str] = sum((account.dropped for account in accounts), Counter())
+def write_report(out: Path, recipe: Sequence[Source], manifests: Sequence[Mapping[str, Any]], accounts: Sequence[Account],
+                 settings: Corpus, seed: int, guard: Guard | None) -> dict[str, Any]:
+    """Write report.json, report.md and report.html into `out`; the figures for the ledger are returned."""
+    total = Account.sum(account.table() for account in accounts)
+    sources = [_source(source, manifest, account) for source, manifest, account in zip(recipe, manifests, accounts, strict=True)]
+    dropped = sum((Counter(source["dropped"]) for source in sources), Counter[str]())
     report = {
-        "records": sum(account.records for account in accounts), "dropped": dict(sorted(reasons.items())), **totals,
-        "rules": {"languages": list(settings.languages), "licences": list(settings.licences) if settings.licences is not None else None,
-                  "min_characters": settings.min_characters, "near_duplicates": settings.near_duplicates,
-                  "decontaminate": settings.decontaminate, "validation": settings.validation,
-                  "validation_documents": settings.validation_documents, "seed": seed},
-        "sources": [account.table() for account in accounts],
-        "benchmarks": {name: {"questions": count, "documents_dropped": hits[name]} for name, count in sorted(questions.items())},
+        "records": sum(source["records"] for source in sources), "dropped": dict(sorted(dropped.items())),
+        **{split: {"documents": total.documents[split], "characters": total.characters[split]} for split in SPLITS},
+        "rules": {**settings.what(), "seed": seed}, "sources": sources, "benchmarks": _benchmarks(guard, total, out),
+        "duplicates": {**{reason: total.dropped[reason] for reason in OF_DUPLICATES},
+                       "pairs": {source.name: dict(sorted(account.kept_for.items()))
+                                 for source, account in zip(recipe, accounts, strict=True) if account.kept_for}},
     }
     write_json(out / "report.json", report)
-    write_text(out / "report.md", _markdown(report))
+    write_pages(report, out / "report.html", out / "report.md")
     return {name: value for name, value in report.items() if name != "rules"}
 
 
-def _markdown(report: Mapping[str, Any]) -> str:
-    lines = ["# The corpus", "", "| source | domain | files | records | train | valid | characters kept | left out |",
-             "|---|---|--:|--:|--:|--:|--:|--:|"]
-    for source in report["sources"]:
-        characters = source["train"]["characters"] + source["valid"]["characters"]
-        lines.append(f"| {source['name']} | {source['domain']} | {source['files']:,} | {source['records']:,} "
-                     f"| {source['train']['documents']:,} | {source['valid']['documents']:,} | {characters:,} "
-                     f"| {sum(source['dropped'].values()):,} |")
-    lines += ["", "## What was left out, and why", "", "| source | reason | records |", "|---|---|--:|"]
-    lines += [f"| {source['name']} | {reason} | {count:,} |" for source in report["sources"] for reason, count in source["dropped"].items()]
-    if report["benchmarks"]:
-        lines += ["", "## Benchmarks guarded against", "", "| benchmark | questions | documents left out |", "|---|--:|--:|"]
-        lines += [f"| {name} | {entry['questions']:,} | {entry['documents_dropped']:,} |" for name, entry in report["benchmarks"].items()]
-    lines += ["", "## Licences of what stayed", "", "| source | licence | documents |", "|---|---|--:|"]
-    lines += [f"| {source['name']} | {name.replace('|', '/')} | {count:,} |"
-              for source in report["sources"] for name, count in source["licences"].items()]
-    return "\n".join(lines) + "\n"
+def _source(source: Source, manifest: Mapping[str, Any], account: Account) -> dict[str, Any]:
+    reading = Counter[str](manifest["dropped"])
+    licences = dict(sorted(account.licences.most_common(), key=lambda pair: (-pair[1], pair[0]))[:COMMON])
+    others = account.licences.total() - sum(licences.values())
+    return {
+        "name": source.name, "domain": source.domain, "format": source.format, "files": manifest["files"], "bytes": manifest["bytes"],
+        "records": manifest["documents"] + reading.total(), "dropped": dict(sorted((reading + account.dropped).items())),
+        **{split: {"documents": account.documents[split], "characters": account.characters[split]} for split in SPLITS},
+        "licences": {**licences, **({"others": others} if others else {})}, "languages": dict(sorted(account.languages.items())),
+        "years": dict(sorted(account.years.items())), "lengths": dict(sorted(account.lengths.items(), key=lambda pair: int(pair[0]))),
+    }
+
+
+def _benchmarks(guard: Guard | None, total: Account, out: Path) -> dict[str, Any]:
+    if guard is None:
+        return {}
+    touched = Counter(name.partition(":")[0] for name in total.touched)
+    worst: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((out / DROPPED).glob("part-*.parquet")) if total.by_overlap else ():
+        for table in tables(path, ["id", "reason", "detail"]):
+            for row in table.filter(pc.equal(table["reason"], "benchmark-overlap")).to_pylist():
+                question, _, overlap = row["detail"].rpartition(" ")
+                worst.setdefault(question.partition(":")[0], []).append(
+                    {"question": question.partition(":")[2], "document": row["id"], "overlap": float(overlap)})
+    return {name: {"questions": count, "guarded": guard.guarded[name], "questions_touched": touched[name],
+                   "documents_dropped": total.by_pmid[name] + total.by_overlap[name], "by_pmid": total.by_pmid[name],
+                   "by_overlap": total.by_overlap[name],
+                   "worst": sorted(worst.get(name, ()), key=lambda row: (-row["overlap"], row["question"], row["document"]))[:WORST]}
+            for name, count in sorted(guard.questions.items())}
+
+
+def write_pages(report: Mapping[str, Any], page: Path, text: Path) -> None:
+    """Write a report for people: as HTML, which needs nothing beside it, and as Markdown."""
+    write_text(page, html_page(report))
+    write_text(text, markdown(report))

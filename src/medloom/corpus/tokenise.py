@@ -1,10 +1,9 @@
-"""From the corpus to tokens on disk, and the order in which they are trained on."""
+"""From the corpus to tokens on disk, the order in which they are trained on, and the passport of what is read."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,78 +11,110 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medloom.ledger import Progress, Refusal
-from medloom.ledger.files import atomic, sha256_file, write_json
+from medloom.ledger.files import atomic, sha256_json, write_json
 from medloom.recipe import Corpus, Source
 
+from .document import ShardWriter, tables
 from .engine import run_shards
 from .mixture import Stock, mix
+from .order import name_keys
+from .passport import write_passport
+from .publication_types import NEVER, score
 
 if TYPE_CHECKING:
     from medloom.model import Tokenizer  # which brings torch: seconds, in every process of a pool that only reads
 
+VERSION = 2
 PIECE = 16_384  # tokens: a book is drawn and shuffled in pieces, or one would outweigh a share and fill thousands of steps alone
-DOCUMENTS = pa.schema([("id", pa.string()), ("source", pa.string()), ("domain", pa.string()), ("piece", pa.int32()), ("start", pa.int64()),
-                       ("length", pa.int64())])
+DOCUMENTS = pa.schema([("id", pa.string()), ("source", pa.string()), ("domain", pa.string()), ("licence", pa.string()),
+                       ("sha256", pa.string()), ("piece", pa.int32()), ("start", pa.int64()), ("length", pa.int64()),
+                       ("key", pa.uint64()), ("score", pa.float32())])
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One row group of the corpus, and where its tokens go."""
+@dataclass(frozen=True)
+class Encoding:
+    """One shard of the corpus, the tokenizer, and where its tokens go."""
 
-    corpus: Path
-    group: int
+    part: Path
     model: Path
-    digest: str
+    tokenizer: str
     prefix: Path
+
+    @property
+    def record(self) -> Path:
+        """The record of the shard."""
+        return self.prefix.with_suffix(".json")
+
+    @property
+    def documents(self) -> Path:
+        """The shard's rows of schema DOCUMENTS, `start` counted from its own first token."""
+        return self.prefix.with_suffix(".parquet")
+
+    @property
+    def digest(self) -> str:
+        """The tokenizer and what is encoded."""
+        return sha256_json([VERSION, self.part.name, self.part.stat().st_size, self.tokenizer, PIECE])
 
 
 def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequence[Source], seed: int, tokens: int | None, epochs: float,
                     out: Path, progress: Progress, state: Path) -> dict[str, Any]:
-    """Encode `corpus/train.parquet` with the tokenizer of a model folder and lay down the order of training.
+    """Encode `corpus/train` with the tokenizer of a model folder and lay down the order of training.
 
     Writes `out/train.bin` and `.idx` (Megatron's form; each document opened and closed as the tokenizer does), `out/documents.parquet`
     (schema DOCUMENTS, a row per document of the store; a text beyond PIECE tokens is several, numbered by `piece`, of which the
-    first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`) and
-    `out/mixture.json`. Finished chunks wait in `state`. Raises Refusal where there is no corpus or no tokenizer.
+    first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`),
+    `out/mixture.json` and `out/passport.parquet` (the sketch of all that the order reads). Finished shards wait in `state`. Raises Refusal
+    where there is no corpus or no tokenizer.
     """
     from medloom.model import TokenStore, TokenStoreWriter, load_tokenizer
 
-    path = corpus / "train.parquet"
-    if not path.is_file():
-        raise Refusal(f"{corpus}: no train.parquet here; build the corpus first: medloom corpus RECIPE")
+    parts = sorted((corpus / "train").glob("part-*.parquet"))
+    if not parts:
+        raise Refusal(f"{corpus}: no train/part-*.parquet here; build the corpus first: medloom corpus RECIPE")
     tokenizer = load_tokenizer(model)
-    with pq.ParquetFile(path) as file:
-        groups = file.num_row_groups
-    digest = f"{sha256_file(path)} {tokenizer.digest} {PIECE}"
-    chunks = [Chunk(path, group, model, digest, state / f"tokens-{group:06d}") for group in range(groups)]
+    shards = [Encoding(part, model, tokenizer.digest, state / f"tokens-{part.stem.removeprefix('part-')}") for part in parts]
     started = time.perf_counter()
-    done = run_shards(encode_chunk, chunks, workers=settings.workers, size=4 * path.stat().st_size, progress=progress, name="tokenise")
+    records = run_shards(encode, shards, settings, size=4 * sum(part.stat().st_size for part in parts), progress=progress, name="tokenise")
     seconds = time.perf_counter() - started
 
     out.mkdir(parents=True, exist_ok=True)
-    with TokenStoreWriter(out / "train", tokenizer.vocab_size) as writer:
-        for chunk in chunks:
-            writer.append(TokenStore.open(chunk.prefix))
-    lengths = np.concatenate([np.asarray(part["length"], np.int64) for part in done] or [np.zeros(0, np.int64)])
-    columns = {name: [value for part in done for value in part[name]] for name in ("id", "source", "domain", "piece")}
-    starts = np.cumsum(lengths) - lengths
-    table = pa.table({**columns, "start": starts, "length": lengths}, schema=DOCUMENTS)
-    with atomic(out / "documents.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with TokenStoreWriter(out / "train", tokenizer.vocab_size) as store, ShardWriter(out / "documents.parquet", DOCUMENTS) as documents:
+        start = 0
+        for shard, record in zip(shards, records, strict=True):
+            store.append(TokenStore.open(shard.prefix))
+            for table in tables(shard.documents):
+                place = table.schema.get_field_index("start")
+                documents.add_table(table.set_column(place, "start", pa.array(table["start"].to_numpy() + start)))
+            start += record["tokens"]
 
-    names = [f"{name}\0{piece}" if piece else name for name, piece in zip(columns["id"], columns["piece"], strict=True)]
-    order, account = mix(Stock(names, columns["source"], lengths), {source.name: source.share for source in sources},
-                         tokens=tokens, epochs=epochs, seed=seed)
+    stock = _stock(out / "documents.parquet", sources, settings)
+    order, account = mix(stock, sources, tokens=tokens, epochs=epochs, seed=seed)
     with atomic(out / "order.npy") as temporary, temporary.open("wb") as stream:
         np.save(stream, order)
-    write_json(out / "mixture.json", account)
-    size = sum(part["bytes"] for part in done)
-    return {"tokens_in_stock": int(lengths.sum()), "documents_in_stock": len(set(columns["id"])),
-            "bytes_per_token": size / max(int(lengths.sum()), 1), "mixture": account, "wall_seconds": seconds,
-            "tokens_per_second": int(lengths.sum()) / seconds}
+    write_json(out / "mixture.json", {"tokenizer": tokenizer.digest, **account})
+    size, length = sum(record["bytes"] for record in records), int(stock.lengths.sum())
+    read = np.zeros(len(stock.keys), bool)
+    read[order] = True
+    rows = [(shard.part, shard.documents, record["rows"]) for shard, record in zip(shards, records, strict=True)]
+    passport = write_passport(rows, read, size, settings, out, state, progress)
+    return {"tokens_in_stock": length, "documents_in_stock": sum(record["documents"] for record in records),
+            "bytes_per_token": size / max(length, 1), "mixture": account, "passport": passport, "wall_seconds": seconds,
+            "cpu_seconds": sum(record["cpu_seconds"] for record in records), "tokens_per_second": length / seconds}
+
+
+def _stock(documents: Path, sources: Sequence[Source], settings: Corpus) -> Stock:
+    """What the documents of a store are to the mixture: 22 bytes a document in memory."""
+    names = pa.array([source.name for source in sources])
+    columns: dict[str, list[Any]] = {name: [] for name in ("key", "source", "length", "score")}
+    for table in tables(documents, list(columns)):
+        for name, found in columns.items():
+            values = pa.compute.index_in(table[name], names).cast(pa.int16()) if name == "source" else table[name]
+            found.append(values.to_numpy())
+    keys, of_source, lengths, scores = (np.concatenate(found) if found else np.zeros(0) for found in columns.values())
+    copies = np.where(scores == NEVER, 0, 1 + scores) if settings.upsample == "publication-type" else np.ones(len(keys))
+    return Stock(keys.astype(np.uint64), of_source.astype(np.int16), lengths.astype(np.int64), copies.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
@@ -93,28 +124,22 @@ def _tokenizer(model: Path) -> Tokenizer:
     return load_tokenizer(model)
 
 
-def encode_chunk(chunk: Chunk) -> dict[str, Any]:
-    """Encode one row group into a token store of its own and return its rows, column by column, which are also written, last."""
+def encode(shard: Encoding) -> Mapping[str, Any]:
+    """Encode one shard into a token store of its own, with its rows of DOCUMENTS beside it."""
     from medloom.model import TokenStoreWriter
 
-    record = chunk.prefix.with_suffix(".json")
-    if record.exists():
-        known: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if known["digest"] == chunk.digest:
-            return known
-    with pq.ParquetFile(chunk.corpus) as file:
-        table = file.read_row_group(chunk.group, columns=["id", "source", "domain", "text"]).to_pydict()
-    tokenizer = _tokenizer(chunk.model)
-    result: dict[str, Any] = {"digest": chunk.digest, "bytes": sum(len(text.encode()) for text in table["text"]), "id": [], "source": [],
-                              "domain": [], "piece": [], "length": []}
-    with TokenStoreWriter(chunk.prefix, tokenizer.vocab_size) as writer:
-        documents = tokenizer.encode_documents(table["text"])
-        for name, source, domain, ids in zip(table["id"], table["source"], table["domain"], documents, strict=True):
-            for piece, start in enumerate(range(0, len(ids), PIECE)):
-                part = ids[start : start + PIECE]
-                writer.add(part)
-                row = {"id": name, "source": source, "domain": domain, "piece": piece, "length": len(part)}
-                for column, value in row.items():
-                    result[column].append(value)
-    write_json(record, result)
-    return result
+    tokenizer = _tokenizer(shard.model)
+    size = count = start = 0
+    with TokenStoreWriter(shard.prefix, tokenizer.vocab_size) as store, ShardWriter(shard.documents, DOCUMENTS) as documents:
+        for table in tables(shard.part, ["id", "source", "domain", "licence", "sha256", "categories", "text"]):
+            texts = table["text"].to_pylist()
+            count, size = count + len(texts), size + sum(len(text.encode()) for text in texts)
+            for row, ids in zip(table.drop_columns("text").to_pylist(), tokenizer.encode_documents(texts), strict=True):
+                row["score"] = score(row.pop("categories") or ())
+                for piece, place in enumerate(range(0, len(ids), PIECE)):
+                    part = ids[place : place + PIECE]
+                    store.add(part)
+                    key = name_keys([f"{row['id']}\0{piece}" if piece else row["id"]])[0]
+                    documents.add({**row, "piece": piece, "start": start, "length": len(part), "key": int(key)})
+                    start += len(part)
+    return {"documents": count, "rows": documents.rows, "tokens": start, "bytes": size}

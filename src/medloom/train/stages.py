@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
 from ..model import Tokenizer, TokenStore, load_model, load_tokenizer, save_model
+from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
 from ..recipe import Finetuning, Training
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
 from .loop import train
@@ -27,7 +28,9 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
     Raises Refusal where model, tokenizer and tokens do not belong together, or there is too little text.
     """
     rows = _corpus(tokens, model, settings.length)
-    return _run("continued pretraining", settings, rows, model, out, state, seed, progress)
+    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress)
+    _carry_passport([model, tokens], (), out)
+    return figures
 
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
@@ -48,6 +51,8 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings.length), settings.replay, seed)
     figures = _run("finetuning", settings, rows, model, out, state, seed, progress, examples=sha256_json(identifiers))
+    _carry_passport([model, *([replay] if replay is not None and settings.replay else [])],
+                    [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)], out)
     assert store.mask is not None
     answers = int(np.add.reduceat(store.mask, store.offsets[:-1], dtype=np.int64)[order].sum())
     return figures | {"examples": count, "truncated": whole.truncated, "replay_rows": len(rows) - len(whole),
@@ -63,6 +68,15 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
     write_metrics(trained.metrics, out)
     draw_loss(trained.metrics, out, name[0].upper() + name[1:])
     return trained.figures
+
+
+def _carry_passport(folders: Sequence[Path], texts: Sequence[str], out: Path) -> None:
+    """Write beside the weights the passport of all that they have read: what lay beside those they came from, the tokens, and `texts`.
+
+    What a base model without a passport has read is not known, and is no part of it.
+    """
+    sketches = [read_sketch(folder) for folder in folders if (folder / FILE).is_file()]
+    join_sketches([*sketches, sketch_of(texts, sketches[0] if sketches else EMPTY)], out / FILE)
 
 
 def _corpus(folder: Path, model: Path, length: int) -> StreamRows:
