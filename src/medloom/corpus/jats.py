@@ -1,13 +1,13 @@
 """JATS XML: a full paper becomes one document: title, abstract, the section tree as # headings, captions, tables, formulas.
 
-Left out: references and the numbers that point at them, acknowledgements, footnotes of the back matter, supplementary files,
-and sub-articles (reviews and replies, which are other texts). Tag library: https://jats.nlm.nih.gov/publishing/tag-library/
+Where the text points at the literature the cited works are written (`pointers`). Left out: the reference list itself, pointers to
+notes, acknowledgements, footnotes of the back matter, supplementary files, and sub-articles (reviews and replies, which are other
+texts). Tag library: https://jats.nlm.nih.gov/publishing/tag-library/
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from lxml import etree
@@ -15,65 +15,93 @@ from lxml import etree
 from .clean import clean, one_line
 from .document import Document, Drop, Origin
 from .licence import name_licence
+from .markup import Markup
 from .mathml import linear
-from .xml import Element, child, local, parse, raised
+from .pointers import pointer, resolve
+from .references import References, take_references
+from .xml import Element, child, local, parse, plain_text, raised
 
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_SKIPPED = {"ref-list", "ack", "fn-group", "supplementary-material", "sub-article", "response", "graphic", "media", "label", "title",
-            "object-id", "glossary", "bio", "attrib", "permissions", "alt-text", "long-desc", "inline-graphic"}
-_SECTIONS = {"sec", "app", "boxed-text", "notes"}
-_BLOCKS = {"list", "def-list", "fig", "fig-group", "table-wrap", "table-wrap-group", "disp-formula", "disp-formula-group", "disp-quote",
-           "boxed-text", "preformat"}
-_POINTERS = {"bibr", "ref", "fn", "table-fn", "aff", "corresp", "author-notes"}
-_MARK = "\0"  # where a pointer to a reference or note stood, until the paragraph is whole
-_ONLY_A_NUMBER = re.compile(r"[\s\[\](),;.*\u2020\u2021\u00a7\d\u2010-\u2015-]*[a-z]?$")
-_BRACKETED = re.compile(r"\s?[\[(][\s,;\u2010-\u2015-]*\0[\s\0,;\u2010-\u2015-]*[\])]")
-_BARE = re.compile(r"\0(?:[\s,;\u2010-\u2015-]*\0)*")
+_MATH = "{http://www.w3.org/1998/Math/MathML}math"
+_SKIPPED = frozenset(("ref-list", "ack", "fn-group", "supplementary-material", "sub-article", "response", "graphic", "media", "label",
+                      "title", "object-id", "glossary", "bio", "attrib", "permissions", "alt-text", "long-desc", "inline-graphic"))
+_SECTIONS = frozenset(("sec", "app", "boxed-text", "notes"))
+_BLOCKS = frozenset(("list", "def-list", "fig", "fig-group", "table-wrap", "table-wrap-group", "disp-formula", "disp-formula-group",
+                     "disp-quote", "boxed-text", "preformat"))
+_FORMULAS = frozenset(("inline-formula", "disp-formula", _MATH, "math", "tex-math", "alternatives"))
+_STYLES = frozenset(("italic", "bold", "sub", "named-content", "underline", "ext-link"))  # the frequent ones
+_SPACED = frozenset(("break", "p", "list", "list-item", "title"))
+_WORKS, _FLOATS = frozenset(("bibr", "ref")), frozenset(("fig", "table"))
+_NOTES = frozenset(("fn", "table-fn", "aff", "corresp", "author-notes"))
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
+_NUMBER = re.compile(r"\s*\d")
+_NOUN = re.compile(r"(?:Figure|Fig\.?|Table|Tab\.?)\s*$")
+# What an article calls itself, as the publication type that MEDLINE gives it, where there is no doubt.
+_CATEGORIES = {"research-article": "Journal Article", "review-article": "Review", "systematic-review": "Systematic Review",
+               "case-report": "Case Reports", "editorial": "Editorial", "letter": "Letter", "news": "News", "preprint": "Preprint",
+               "correction": "Published Erratum", "retraction": "Retraction of Publication",
+               "expression-of-concern": "Expression of Concern"}
 
 
 def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     """One paper from its bytes; a Drop with a reason where there is none in them."""
     try:
+        data, references = take_references(data)
         root = parse(data)
     except (etree.XMLSyntaxError, ValueError) as error:
         return origin.drop("broken-xml", str(error))
-    article = root if local(root) == "article" else next((e for e in root.iter() if local(e) == "article"), None)
-    if article is None:
+    articles = [root] if local(root) == "article" else [e for e in root.iter() if local(e) == "article"]
+    if not articles:
         return origin.drop("no-article", f"the root is <{local(root)}>")
+    if len(articles) > 1:
+        return origin.drop("several-articles", f"{len(articles)} in one file; give each a file of its own")
+    article = _without_namespace(articles[0])
     meta = child(article, "front", "article-meta")
     document = origin.document(origin.key, "", language=(article.get(_LANG) or "").split("-")[0].lower() or None)
-    if meta is not None:
-        document = _describe(document, meta)
-    body = child(article, "body")
+    category = _CATEGORIES.get(article.get("article-type", ""))
+    if category:
+        document = replace(document, categories=(category,))
+    references.encoding = root.getroottree().docinfo.encoding or "utf-8"
+    writer = _Writer(article, references, origin.markup)
     blocks: list[str] = []
     if meta is not None:
-        for abstract in (e for e in meta if local(e) == "abstract" and e.get("abstract-type") not in ("graphical", "toc", "teaser")):
-            inner = list(_blocks(abstract, 2))
-            if inner:
-                blocks += [_heading(abstract, 1) or "# Abstract", *inner]
-    for part in (body, child(article, "floats-group"), child(article, "back")):
-        if part is not None:
-            blocks += _blocks(part, 1)
-    text = clean("\n\n".join(block for block in blocks if block.strip()))
+        document = _describe(document, meta, writer)
+        for abstract in (e for e in meta if e.tag == "abstract" and e.get("abstract-type") not in ("graphical", "toc", "teaser")):
+            inner: list[str] = []
+            writer.children(abstract, 2, inner)
+            if any(inner):
+                blocks += [writer.heading(abstract, 1) or "# Abstract", *inner]
+    for part in article:
+        if part.tag in ("body", "floats-group", "floats-wrap", "back"):
+            writer.children(part, 1, blocks)
+    text = clean("\n\n".join(filter(None, blocks)))
     if not text:
         return origin.drop("empty", id=document.id)
     return replace(document, text=f"{document.title}\n\n{text}" if document.title else text)
 
 
-def _describe(document: Document, meta: Element) -> Document:
+def _without_namespace(article: Element) -> Element:
+    """The article with bare element names, where JATS has a namespace of its own (in OAI-PMH). MathML keeps its."""
+    prefix, brace, _ = str(article.tag).rpartition("}")
+    if brace:
+        for element in article.iter(f"{prefix}}}*"):
+            element.tag = local(element)
+    return article
+
+
+def _describe(document: Document, meta: Element, writer: _Writer) -> Document:
     """A document with the identifiers, title, year and licence of an article-meta."""
-    identifiers = {e.get("pub-id-type", ""): (e.text or "").strip() for e in meta if local(e) == "article-id"}
+    identifiers = {e.get("pub-id-type", ""): (e.text or "").strip() for e in meta if e.tag == "article-id"}
     doi = identifiers.get("doi", "").lower() or None
     number = (identifiers.get("pmc") or identifiers.get("pmcid") or "").upper().removeprefix("PMC")
     title = child(meta, "title-group", "article-title")
-    years = [int(found[0]) for e in meta if local(e) == "pub-date" and (year := child(e, "year")) is not None
+    years = [int(found[0]) for e in meta if e.tag == "pub-date" and (year := child(e, "year")) is not None
              and (found := _YEAR.search(year.text or ""))]
     url, words = _licence(meta)
     return replace(
         document, id=f"pmc:{number}" if number else f"doi:{doi}" if doi else document.id,
-        title=one_line(_tidy(_inline(title))) if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
+        title=one_line(writer.line(title)) if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
         pmcid=f"PMC{number}" if number else None, year=min(years, default=None),
         licence=name_licence(url, words) or document.licence, licence_url=url)
 
@@ -91,135 +119,175 @@ def _licence(meta: Element) -> tuple[str | None, str]:
     return None, " ".join("".join(statement.itertext()).split()) if statement is not None else ""
 
 
-def _blocks(parent: Element, depth: int) -> Iterator[str]:
-    """The children of a section, body, abstract or list item as blocks of text; `depth` is that of a heading below it."""
-    for element in parent:
-        yield from _block(element, depth)
+class _Writer:
+    """What an article says, in the form that a Markup gives it."""
 
+    def __init__(self, article: Element, references: References, markup: Markup) -> None:
+        self.markup, self.references = markup, references
+        self.floats = {id: e for e in article.iter("fig", "table-wrap") if (id := e.get("id"))} if markup.marked else {}
 
-def _block(element: Element, depth: int) -> Iterator[str]:
-    kind = local(element)
-    if kind in _SKIPPED or not kind:
-        return
-    if kind in _SECTIONS:
-        inner, heading = list(_blocks(element, depth + 1)), _heading(element, depth)
-        if inner:
-            yield from [heading, *inner] if heading else inner
-    elif kind == "p":
-        yield from _paragraph(element, depth)
-    elif kind == "list":
-        yield "\n".join(_items(element, 0))
-    elif kind == "def-list":
-        for item in (e for e in element if local(e) == "def-item"):
-            term, meaning = child(item, "term"), child(item, "def")
-            if term is not None and meaning is not None:
-                yield f"{_tidy(_inline(term))}: {' '.join(_blocks(meaning, depth))}"
-    elif kind in ("fig", "table-wrap"):
-        yield _float(element)
-    elif kind == "disp-formula":
-        yield _tidy(_formula(element))
-    elif kind == "table":
-        yield _table(element)
-    elif kind in ("verse-line", "preformat", "code", "speaker"):
-        yield _tidy(_inline(element))
-    else:
-        yield from _blocks(element, depth)
+    def children(self, parent: Element, depth: int, out: list[str]) -> None:
+        """The children of a section, body, abstract or list item as blocks of text; `depth` is that of a heading below it."""
+        for element in parent:
+            self.block(element, depth, out)
 
-
-def _heading(element: Element, depth: int) -> str:
-    title = child(element, "title")
-    if title is None:
-        title = child(element, "caption", "title")
-    words = _tidy(_inline(title)) if title is not None else ""
-    return f"{'#' * min(depth, 6)} {words}" if words else ""
-
-
-def _paragraph(element: Element, depth: int) -> Iterator[str]:
-    """A paragraph's text, cut where a figure, table, list or displayed formula stands in it."""
-    text = element.text or ""
-    for inner in element:
-        if local(inner) in _BLOCKS:
-            yield _tidy(text)
-            yield from _block(inner, depth)
-            text = inner.tail or ""
+    def block(self, element: Element, depth: int, out: list[str]) -> None:
+        """Append what an element says to `out`, a string a block; some may be empty."""
+        kind = element.tag
+        if kind == "p":
+            self.paragraph(element, depth, out)
+        elif kind in _SKIPPED or not isinstance(kind, str):
+            return
+        elif kind in _SECTIONS:
+            inner: list[str] = []
+            self.children(element, depth + 1, inner)
+            if any(inner):
+                out += [self.heading(element, depth), *inner]
+        elif kind == "list":
+            self.items(element, out)
+        elif kind == "def-list":
+            for item in element.iterchildren("def-item"):
+                term, meaning = child(item, "term"), child(item, "def")
+                if term is not None and meaning is not None:
+                    out.append(f"{self.line(term)}: {self.flat(meaning)}")
+        elif kind == "fig":
+            label, caption, rest = self.captioned(element)
+            out.append(self.markup.figure(label, " ".join((caption, *rest)).strip()))
+        elif kind == "table-wrap":
+            out.append(self.markup.table(*self.captioned(element)))
+        elif kind == "disp-formula":
+            out.append(self.markup.formula(self.tidy(_formula(element, self))))
+        elif kind == "table":
+            out.append("\n".join(self.rows(element)))
+        elif (element.text or "").strip():
+            self.paragraph(element, depth, out)
         else:
-            text += _part(inner, text) + (inner.tail or "")
-    yield _tidy(text)
+            self.children(element, depth, out)
+
+    def heading(self, element: Element, depth: int) -> str:
+        title = child(element, "title")
+        if title is None:
+            title = child(element, "caption", "title")
+        words = self.line(title) if title is not None else ""
+        return f"{'#' * min(depth, 6)} {words}" if words else ""
+
+    def paragraph(self, element: Element, depth: int, out: list[str]) -> None:
+        """A paragraph's text, cut where a figure, table, list or displayed formula stands in it."""
+        text = element.text or ""
+        for inner in element:
+            if inner.tag in _BLOCKS:
+                out.append(self.tidy(text))
+                self.block(inner, depth, out)
+                text = inner.tail or ""
+            else:
+                text = self.extended(text, inner)
+        out.append(self.tidy(text))
+
+    def items(self, element: Element, out: list[str], level: int = 0) -> None:
+        """A list's items as one block, one a line, a list within indented by two spaces; figures and tables within come behind it."""
+        lines: list[str] = []
+        floats: list[str] = []
+        ordered = element.get("list-type", "") in ("order", "arabic", "number")
+        for number, item in enumerate(element.iterchildren("list-item"), start=1):
+            words: list[str] = []
+            within: list[str] = []
+            for part in item:
+                if part.tag == "list":
+                    self.items(part, within, level + 1)
+                else:
+                    self.block(part, 6, floats if part.tag in ("fig", "table-wrap") else words)
+            lines += [f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(' '.join(words).split())}", *within]
+        out += ["\n".join(lines), *floats]
+
+    def captioned(self, element: Element) -> tuple[str, str, list[str]]:
+        """A figure's or table's label, its caption on one line, and what else is in it: a table's rows, its foot."""
+        label, caption = "", ""
+        lines: list[str] = []
+        for part in element:
+            kind = part.tag
+            if kind == "label":
+                label = self.line(part)
+            elif kind == "caption":
+                title = child(part, "title")
+                words = [self.line(title) if title is not None else "", self.flat(part)]
+                caption = (". " if words[0][-1:].isalnum() and words[1] else " ").join(filter(None, words))
+            elif kind in ("table", "alternatives"):
+                lines += self.rows(part)
+            elif kind == "table-wrap-foot":
+                lines.append(" ".join(self.line(p) for p in part.iter("p")))
+            else:
+                self.block(part, 6, lines)
+        return label, caption, lines
+
+    def rows(self, table: Element) -> list[str]:
+        """A table's rows, one a line, cells between bars. Spanned cells are not repeated."""
+        rows = ([self.line(cell) for cell in row.iterchildren("td", "th")] for row in table.iter("tr"))
+        return [f"|{''.join(f' {cell} |' if cell else ' |' for cell in cells)}" for cells in rows if any(cells)]
+
+    def flat(self, element: Element) -> str:
+        """The blocks of an element on one line."""
+        inner: list[str] = []
+        self.children(element, 6, inner)
+        return " ".join(" ".join(inner).split())
+
+    def line(self, element: Element) -> str:
+        """An element's words on one line."""
+        if len(element) == 0:
+            return " ".join((element.text or "").split())
+        return self.tidy(self.inline(element))
+
+    def tidy(self, text: str) -> str:
+        text = resolve(text, self.references, self.markup)
+        return " ".join(text.split()) if "  " in text or not text.isprintable() else text.strip()
+
+    def inline(self, element: Element) -> str:
+        text = element.text or ""
+        for inner in element:
+            text = self.extended(text, inner)
+        return text
+
+    def extended(self, text: str, element: Element) -> str:
+        """A line of text with an element and what follows that."""
+        kind = element.tag
+        if kind == "xref":
+            words = self.pointer(element)
+            if self.markup.marked and element.get("ref-type") in _FLOATS and _NUMBER.match(element.text or ""):
+                text = _NOUN.sub("", text)  # "Figure [1]": the pointer names it
+        elif kind in _STYLES:
+            words = self.inline(element)
+        elif kind in _FORMULAS:
+            words = _formula(element, self)
+        elif kind == "sup":
+            words = raised(text, self.inline(element))
+        elif kind in _SPACED:
+            words = f" {self.inline(element)} "
+        else:
+            words = "" if kind in _SKIPPED or not isinstance(kind, str) else self.inline(element)
+        return f"{text}{words}{element.tail or ''}"
+
+    def pointer(self, xref: Element) -> str:
+        """What a cross-reference says, or its place kept for `pointers.resolve`."""
+        kind, words = xref.get("ref-type"), self.inline(xref)
+        if kind in _WORKS:
+            return pointer(xref.get("rid", ""), words)
+        if kind in _NOTES:
+            return pointer("", words)
+        if self.markup.marked and kind in _FLOATS and (target := self.floats.get(xref.get("rid", ""))) is not None:
+            label, caption = child(target, "label"), child(target, "caption")
+            if label is not None and _NUMBER.match(words):  # "Figures 1 and [2]"
+                words = " ".join((*plain_text(label).split()[:1], words))
+            parts = caption.iterchildren("title", "p") if caption is not None else ()
+            return self.markup.point(words, " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
+        return words
 
 
-def _items(element: Element, level: int) -> Iterator[str]:
-    """A list's items, one a line; a list within is indented by two spaces."""
-    ordered = element.get("list-type", "") in ("order", "arabic", "number")
-    for number, item in enumerate((e for e in element if local(e) == "list-item"), start=1):
-        within = [e for e in item if local(e) == "list"]
-        words = " ".join(block for part in item if local(part) != "list" for block in _block(part, 6) if block)
-        yield f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(words.split())}"
-        for inner in within:
-            yield from _items(inner, level + 1)
-
-
-def _float(element: Element) -> str:
-    """A figure's or table's label and caption on one line, a table's rows and foot below."""
-    label, caption = child(element, "label"), child(element, "caption")
-    words = [_tidy(_inline(label)).rstrip(".:") + "." if label is not None else ""]
-    if caption is not None:
-        title = child(caption, "title")
-        words += [_tidy(_inline(title)) if title is not None else "", *_blocks(caption, 6)]
-    lines = [" ".join(" ".join(words).split())]
-    lines += [_table(table) for table in element.iter() if local(table) == "table"]
-    foot = child(element, "table-wrap-foot")
-    if foot is not None:
-        lines.append(" ".join(_tidy(_inline(p)) for p in foot.iter() if local(p) == "p"))
-    return "\n".join(line for line in lines if line)
-
-
-def _table(table: Element) -> str:
-    """A table's rows, one a line, cells between bars. Spanned cells are not repeated."""
-    rows = ([_tidy(_inline(cell)) for cell in row if local(cell) in ("td", "th")] for row in table.iter() if local(row) == "tr")
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows if any(cells))
-
-
-def _inline(element: Element) -> str:
-    text = element.text or ""
-    for inner in element:
-        text += _part(inner, text) + (inner.tail or "")
-    return text
-
-
-def _part(element: Element, before: str) -> str:
-    """The text of an element within a line."""
-    kind = local(element)
-    if kind == "xref" and element.get("ref-type") in _POINTERS:
-        words = _inline(element)
-        return _MARK if _ONLY_A_NUMBER.match(words.replace(_MARK, "")) else words
-    if kind in ("inline-formula", "disp-formula", "math", "tex-math", "alternatives"):
-        return _formula(element)
-    if kind == "sup":
-        words = _inline(element)
-        return raised(before, words) if _MARK not in words else _MARK
-    if kind in ("break", "p", "list", "list-item", "title"):
-        return f" {_inline(element)} "
-    return "" if kind in _SKIPPED or not kind else _inline(element)
-
-
-def _formula(element: Element) -> str:
-    """A formula on one line: from MathML where there is some, else from TeX, else what words it holds."""
-    for part in element.iter():
-        if local(part) == "math":
-            return linear(part)
-    for part in element.iter():
-        if local(part) == "tex-math":
-            tex = part.text or ""
-            body = re.search(r"\\begin\{document\}(.*)\\end\{document\}", tex, re.DOTALL)
-            return " ".join((body[1] if body else tex).split()).strip("$ ")
-    return _inline(element)
-
-
-def _tidy(text: str) -> str:
-    """One line of text without what is left of pointers: "shown [1,2]." becomes "shown."."""
-    if _MARK in text:
-        text = _BARE.sub(_MARK, _BRACKETED.sub(_MARK, text))
-        for stop in ".,;:":
-            text = text.replace(f" {_MARK}{stop}", stop)
-        text = text.replace(_MARK, "")
-    return " ".join(text.split())
+def _formula(element: Element, writer: _Writer) -> str:
+    """A formula on one line: from MathML where there is some, else from TeX, else what words it holds; of a picture nothing stays."""
+    for part in element.iter(_MATH, "math"):
+        return linear(part)
+    for part in element.iter("tex-math"):
+        tex = part.text or ""
+        body = re.search(r"\\begin\{document\}(.*)\\end\{document\}", tex, re.DOTALL)
+        return " ".join((body[1] if body else tex).split()).strip("$ ")
+    words = writer.inline(element)
+    return words if words.strip() else pointer("", "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 MARKS = ("bib_ref", "fig_ref", "bib", "fig", "table", "formula")  # the original's twelve domain tokens: each opens and closes
 TITLE_WORDS = 12
+_SHORT_NAME = re.compile(r"^(Fig|Tab)(s?)(?:\.\s*|\s+)")
 _SENTENCE_END = re.compile(r"[.;:()]")
 
 
@@ -42,6 +43,7 @@ class Markup:
         """A pointer to a figure or table: its name; in Meditron's form with the beginning of its caption."""
         if not self.marked:
             return label
+        label = _name(label)
         beginning = " ".join(_SENTENCE_END.split(caption, maxsplit=1)[0].split()[:TITLE_WORDS]) if len(caption) > 20 else caption
         return _marked("fig_ref", f"{label}: {beginning}" if beginning else label)
 
@@ -58,7 +60,7 @@ class Markup:
         return _marked("formula", text) if self.marked and text else text
 
     def _float(self, mark: str, label: str, caption: str, rows: Sequence[str]) -> str:
-        name = label.rstrip(".: ")
+        name = _name(label) if self.marked else label.rstrip(".: ")
         head = f"{name}: {caption}" if self.marked and name and caption else f"{name}. {caption}" if name else caption
         text = "\n".join(line for line in (" ".join(head.split()), *rows) if line)
         return _marked(mark, text) if self.marked and text else text
@@ -69,6 +71,11 @@ PLAIN = Markup()
 
 def _marked(mark: str, words: str) -> str:
     return f"[{mark}] {words} [/{mark}]"
+
+
+def _name(label: str) -> str:
+    """A figure's or table's name in full, as Meditron's text has it: "Figure 1" for "Fig. 1."."""
+    return _SHORT_NAME.sub(lambda found: f"{'Figure' if found[1] == 'Fig' else 'Table'}{found[2]} ", label.strip().rstrip(".: "))
 
 
 def _cut(title: str) -> str:

@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
+import re
+
 from .xml import Element, local
+
+_LEAVES = frozenset(("mi", "mn", "mtext", "ms", "mo"))
+_UNREAD = frozenset(("", "annotation", "annotation-xml"))
+_SPACED = frozenset("=<>~+-|·→±≤≥≠≈≡∈⊂∝\u223c\u00d7\u2212")
+_COMPOUND = re.compile(r"[ +\-/\u2212]")
+_SIGNS = frozenset("-+\u2212")  # of one operand where nothing stands before them
+_INVISIBLE = "\u2061\u2062\u2063\u2064"  # function application, times, comma, plus: for machines
 
 
 def linear(element: Element) -> str:
     """A formula as text: (a + b)/c, x^2, x_i, sqrt(x). Raises nothing; what it does not know it reads from left to right."""
-    kind = local(element)
-    parts = [linear(inner) for inner in element if local(inner) not in ("annotation", "annotation-xml", "")]
-    if kind in ("mi", "mn", "mtext", "ms", "mo"):
-        words = " ".join("".join(element.itertext()).split())
-        return f" {words} " if kind == "mo" and words in _SPACED else words
-    if kind == "mfrac" and len(parts) == 2:
-        return f"{_one(parts[0])}/{_one(parts[1])}"
-    if kind in ("msup", "mover") and len(parts) == 2:
-        return f"{_one(parts[0])}^{_one(parts[1])}" if kind == "msup" else "".join(parts)
-    if kind in ("msub", "munder") and len(parts) == 2:
-        return f"{_one(parts[0])}_{_one(parts[1])}"
+    text = " ".join(_linear(element, local(element)).split())
+    for mark in ".,;)":
+        text = text.replace(f" {mark}", mark)
+    return text.replace("( ", "(")
+
+
+def _linear(element: Element, kind: str) -> str:
+    if kind in _LEAVES:
+        words = element.text if len(element) == 0 else "".join(element.itertext())
+        words = " ".join((words or "").split())
+        return f" {words} " if kind == "mo" and words in _SPACED else words.strip(_INVISIBLE)
+    parts = [_linear(inner, name) for inner in element if (name := local(inner)) not in _UNREAD]
+    if kind == "mrow":
+        if parts and (sign := parts[0].strip()) in _SIGNS:
+            parts[0] = sign
+        return "".join(parts)
+    if len(parts) == 2:
+        first, second = parts
+        if kind == "mfrac":
+            return f"{_one(first)}/{_one(second)}"
+        if kind == "msup":
+            return f"{_one(first)}^{_one(second)}"
+        if kind in ("msub", "munder"):
+            return f"{_one(first)}_{_one(second)}"
+        if kind == "mroot":
+            return f"root({first.strip()}, {second.strip()})"
     if kind in ("msubsup", "munderover") and len(parts) == 3:
         return f"{_one(parts[0])}_{_one(parts[1])}^{_one(parts[2])}"
     if kind == "msqrt":
         return f"sqrt({''.join(parts).strip()})"
-    if kind == "mroot" and len(parts) == 2:
-        return f"root({parts[0].strip()}, {parts[1].strip()})"
     if kind == "mfenced":
-        return f"{element.get('open', '(')}{', '.join(parts)}{element.get('close', ')')}"
-    if kind == "mtr":
-        return "; ".join(part for part in parts if part.strip())
-    if kind == "mspace":
-        return " "
-    text = "".join(parts)
-    return " ".join(text.split()) if kind == "math" else text
-
-
-_SPACED = frozenset("=<>~+-|·→±≤≥≠≈≡∈⊂∝\u223c\u00d7\u2212")
+        comma = element.get("separators", ",").strip()[:1]
+        return f"{element.get('open', '(')}{(f'{comma} ' if comma else '').join(parts).strip()}{element.get('close', ')')}"
+    if kind in ("mtr", "mtable"):
+        return ("; " if kind == "mtable" else " ").join(part for part in parts if part.strip())
+    return " " if kind == "mspace" else "".join(parts)
 
 
 def _one(part: str) -> str:
-    """An operand, in brackets where it is more than one thing."""
+    """An operand, in brackets where it is more than one thing and has none."""
     part = part.strip()
-    return f"({part})" if any(sign in part for sign in " +-/\u2212") else part
+    if not _COMPOUND.search(part, 1):
+        return part
+    depth, ends = 0, 0
+    for sign in part:
+        depth += (sign == "(") - (sign == ")")
+        ends += depth == 0
+    return part if ends == 1 and part[0] == "(" else f"({part})"

@@ -1,0 +1,103 @@
+"""Pointers in running text: where a paper's sentence points at the literature, the cited works are written instead.
+
+A reader puts `pointer(ids, words)` where a pointer stood and gives the whole paragraph to `resolve`: only there is it seen that
+"[1], [3]-[7]" is one group, that brackets stand round it, and what must go with it when nothing can be written in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .markup import Markup, Reference
+from .references import References
+
+# A pointer in the text: its ids, then the words that stood there. XML allows none of these characters.
+_OPEN, _WORDS, _CLOSE = "\x01", "\x02", "\x03"
+_DASHES = "\\-\u2010-\u2015\u2212"
+_POINTER = re.compile(f"{_OPEN}([^{_WORDS}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}([^{_OPEN}]*)")
+_GROUP = re.compile(rf"{_OPEN}[^{_CLOSE}]*{_CLOSE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_OPEN}[^{_CLOSE}]*{_CLOSE})*")
+_RANGE = re.compile(rf"[\s\[\]\d]*[{_DASHES}][\s\[\]\d]*$")
+# A number, a year, a letter or a sign says nothing once its note or reference is elsewhere; a name does.
+_NO_NAME = re.compile(rf"[\s\[\](),;.*\u2020\u2021\u00a7\d{_DASHES}]*[a-z]?$")
+_SEPARATORS = re.compile(r"[\s,;]*")
+_PAIRS = {"[": "]", "(": ")"}
+_STOPS = frozenset(".,;:")
+
+
+def pointer(ids: str, words: str) -> str:
+    """What stands in a text for a pointer, until `resolve`. `ids` are separated by spaces; none for a pointer to a note."""
+    return f"{_OPEN}{ids}{_WORDS}{words}{_CLOSE}"
+
+
+def resolve(text: str, references: References, markup: Markup) -> str:
+    """The text with the works in place of the pointers: "shown [1,2]." becomes "shown (One, Smith; Two, Jones).".
+
+    A name in a sentence stays, before its work: "as Smith (2001) (One, Smith) says". What cannot be resolved, or is not wanted,
+    goes with its brackets, unless it is a name.
+    """
+    if _OPEN not in text:
+        return text
+    done, place = "", 0
+    for group in _GROUP.finditer(text):
+        pointers = _POINTER.findall(group[0])
+        names = [words for _, words, _ in pointers if not _NO_NAME.match(words)]
+        before, end, bracketed = _unbracketed(text[place : group.start()], text, group.end())
+        if bracketed or not names:
+            cited = markup.cite(_cited(pointers, references))
+            if cited or not names:
+                done, place = _joined(done + before, cited, text, end), end
+                if not cited and done[-1:] in _PAIRS:
+                    place = _SEPARATORS.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
+                continue
+        done += text[place : group.start()]
+        for ids, words, between in pointers:
+            cited = "" if bracketed else markup.cite(_cited([(ids, words, "")], references))
+            name = words if bracketed or not _NO_NAME.match(words) else ""
+            done += f"{name} {cited}".strip() + between
+        place = group.end()
+    return done + text[place:]
+
+
+def _unbracketed(before: str, text: str, end: int) -> tuple[str, int, bool]:
+    """The text before a group without the brackets that open there and close right behind it, where it goes on, whether there were any."""
+    bracketed = False
+    while (left := before.rstrip())[-1:] in _PAIRS:
+        close = next((place for place in range(end, len(text)) if not text[place].isspace()), len(text) - 1)
+        if text[close] != _PAIRS[left[-1]]:
+            break
+        before, end, bracketed = left[:-1], close + 1, True
+    return before, end, bracketed
+
+
+def _cited(pointers: Sequence[tuple[str, str, str]], references: References) -> list[Reference]:
+    """The works that a group points at, each once; of a range all between its ends."""
+    found: list[str] = []
+    through = False
+    for ids, words, between in pointers:
+        names: Sequence[str] = ids.split()
+        if len(names) == 2 and _RANGE.match(words):
+            names = references.between(*names)
+        if through and found and names:
+            found += references.between(found[-1], names[0])
+        found += names
+        through = between != "" and _RANGE.match(between) is not None
+    return [work for id in dict.fromkeys(found) for work in references.works(id)]
+
+
+def _joined(before: str, cited: str, text: str, end: int) -> str:
+    """The text before a group and what is written for it, spaced for what follows in `text` at `end`."""
+    left, after = before.rstrip(), text[end : end + 2]
+    touching = len(left) == len(before)
+    if not cited:
+        if after[:1] in _PAIRS.values():
+            left = left.rstrip(",; ")
+        elif after[:1] == left[-1:] and after[:1] in _STOPS:
+            left = left[:-1]
+        return left if touching or not after[:1].isalnum() else f"{left} "
+    stop = ""
+    # A raised number stands behind the stop of its sentence; words belong before it. A small letter after a point: it was "et al.".
+    if touching and left[-1:] in _STOPS and (not after or after[0].isspace()) and not (left[-1] == "." and after[1:].islower()):
+        left, stop = left[:-1], left[-1]
+    space = " " if left and left[-1] not in _PAIRS else ""
+    return f"{left}{space}{cited}{stop}" + (" " if after[:1].isalnum() or after[:1] in _PAIRS else "")

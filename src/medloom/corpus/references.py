@@ -1,0 +1,76 @@
+"""A paper's reference list, taken out of its JATS before that is parsed: the list is half of a paper's elements, and all that a
+text wants of it are titles and names, which are found faster than parsed."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+
+from lxml import etree
+
+from .markup import Reference
+from .xml import parse, plain_text
+
+_ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
+_TITLES = (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")  # of a book there may be the source only
+
+
+class References:
+    """The works of a reference list by the id of their entry, read when they are asked for."""
+
+    def __init__(self, entries: dict[str, bytes] | None = None) -> None:
+        self._entries = entries or {}
+        self._works: dict[str, tuple[Reference, ...]] = {}
+        self.order = list(self._entries)
+        self.encoding = "utf-8"
+
+    def works(self, id: str) -> tuple[Reference, ...]:
+        """The works of one entry (mostly one); none where there is no such entry or nothing in it is marked as a title."""
+        if id not in self._works:
+            self._works[id] = tuple(self._read(self._entries.get(id, b"")))
+        return self._works[id]
+
+    def between(self, first: str, last: str) -> Sequence[str]:
+        """The ids from one to another; both alone where the list does not hold them in this order."""
+        if first in self._entries and last in self._entries:
+            return self.order[self.order.index(first) : self.order.index(last) + 1] or (first, last)
+        return first, last
+
+    def _read(self, entry: bytes) -> Iterator[Reference]:
+        for form in entry.split(b"citation>"):  # the end of an element-citation, mixed-citation, nlm-citation or citation
+            title = ""
+            for tag in _TITLES:
+                if not title and (start := form.find(b"<" + tag)) >= 0:
+                    title = self._words(form, tag, start)
+            if title:
+                person, body = form.find(b"<surname"), form.find(b"<collab")
+                by_person = person >= 0 and (person < body or body < 0)
+                yield Reference(title, self._words(form, b"surname", person) if by_person else self._words(form, b"collab", body))
+                if b"<citation-alternatives" in entry:  # the others are the same work in other forms
+                    return
+
+    def _words(self, form: bytes, tag: bytes, start: int) -> str:
+        """The words of the element that starts there; none where `start` is -1."""
+        if start < 0:
+            return ""
+        end = form.find(b"</" + tag, start)
+        words = form[form.find(b">", start) + 1 : max(end, 0)]
+        if b"<" not in words:
+            return " ".join(html.unescape(words.decode(self.encoding, "replace")).split())
+        try:
+            return " ".join(plain_text(parse(b"<a>%b</a>" % words, self.encoding)).split())
+        except etree.XMLSyntaxError:
+            return ""
+
+
+def take_references(data: bytes) -> tuple[bytes, References]:
+    """A JATS file without the entries of its reference lists, and these."""
+    first, *entries = data.split(b"<ref ")
+    rest, found = [first], {}
+    for entry in entries:
+        inner, _, behind = entry.partition(b"</ref>")
+        rest.append(behind)
+        if id := _ID.match(inner):
+            found[id[1].decode("utf-8", "replace")] = inner
+    return b"".join(rest), References(found)
