@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ LLAMA3_CONTROL = ("<|begin_of_text|>", "<|end_of_text|>", *(f"<|reserved_special
 
 WORDS_KEPT = 1 << 18  # words whose ids are remembered: some 50 MB
 WORD_LENGTH = 32  # characters; longer ones hardly come again
+LONG = 1 << 18  # white space of this length is cut off before tiktoken, which gives up at a million
+_BLANK = r"[^\S\r\n\x1c-\x1f]"  # white space as Rust knows it, without line ends
+RUN = re.compile(rf"(?<!{_BLANK}){_BLANK}{{{LONG},}}+(?![\r\n])")
 SPACE = "\u2581"  # how SentencePiece writes a space
 
 
@@ -122,6 +126,16 @@ class TikToken:
                                   special_tokens={LLAMA3_CONTROL[0]: self._first})
 
     def encode(self, text: str) -> Ids:
+        parts, begin = [], 0
+        for run in RUN.finditer(text) if len(text) >= LONG else ():
+            # Such a run, but its last space where a word follows, is one part in LLAMA3_PATTERN's cut, which gives up on its length.
+            end = run.end() - (run.end() < len(text))
+            alone = self._encoding._encode_single_piece(text[run.start() : end])
+            parts += [self._encode(text[begin : run.start()]), np.asarray(alone, np.int32)]
+            begin = end
+        return np.concatenate([*parts, self._encode(text[begin:])]) if parts else self._encode(text[begin:])
+
+    def _encode(self, text: str) -> Ids:
         return self._encoding.encode_to_numpy(text, disallowed_special=()).view(np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
