@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sides.clock import run
-
-
-def _quiet() -> None:
-    """Keep datatrove's log and progress off the terminal: writing them is no part of the work."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    from loguru import logger
-
-    logger.remove()
-    import datatrove.utils.logging as logging
-
-    logging.add_task_logger = lambda *_: logger
-    logging.close_task_logger = lambda *_: None
 
 
 def medline(path: str) -> Callable[[], Any]:
@@ -65,7 +52,6 @@ def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
 
     Words are cut at spaces, which costs it less than the tokenizer of its default language.
     """
-    _quiet()
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature, minhash
     from datatrove.pipeline.readers import JsonlReader
@@ -106,7 +92,6 @@ def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
 
 def tokenise(texts: str, tokenizer: str, out: str) -> Callable[[], Any]:
     """Texts in memory to a Megatron token store by datatrove, its tokenizer's own habit of opening and closing documents kept."""
-    _quiet()
     from datatrove.data import Document
     from datatrove.pipeline.tokens.megatron_tokenizer import MegatronDocumentTokenizer
 
