@@ -27,6 +27,7 @@ SEED = 1
 KINDS = ("exact", "sentence-dropped", "3-percent-changed")
 LLAMA3_FIRST_SPECIAL = 128_000
 REAL, PLANTED, SHARDS = 33_535, 2_000, 4  # documents of the near-duplicate row, and the files that they lie in
+LONG = 1_000  # characters of what is copied, as in an abstract of today; those of the 1970s have few sentences to drop one of
 MIXED = 18_000_000  # characters to tokenise
 _ALPHA = re.compile(r"[A-Za-z]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -73,12 +74,17 @@ class Permutation:
 
 @dataclass(frozen=True)
 class Planted:
-    """Documents with planted copies, as Parquet shards and as JSON lines; `copies` maps the id of each planted one to its kind."""
+    """Documents with planted copies, as Parquet shards and as JSON lines.
+
+    `copies` maps the id of each planted one to its kind; `expected` is the recall of a kind by MinHash's formula, from how alike the
+    pairs are: 1 - (1 - s^8)^14 for a Jaccard similarity s of their word 5-grams.
+    """
 
     parquet: Path
     lines: Path
     copies: dict[str, str]
     characters: int
+    expected: dict[str, float]
 
 
 def planted(medline: Path, out: Path) -> Planted:
@@ -93,10 +99,12 @@ def planted(medline: Path, out: Path) -> Planted:
     drawn = random.Random(SEED)
     vocabulary = sorted({word for document in real for word in document.text.split()})
     copies = {}
-    for number, (name, text) in enumerate(drawn.sample(documents, PLANTED)):
+    expected: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number, (name, text) in enumerate(drawn.sample([entry for entry in documents if len(entry[1]) >= LONG], PLANTED)):
         kind = KINDS[number % len(KINDS)]
         copies[f"{name}-{kind}"] = kind
         documents.append((f"{name}-{kind}", _damaged(text, kind, drawn, vocabulary)))
+        expected[kind].append(_chance(text, documents[-1][1]))
     size = -(-len(documents) // SHARDS)
     for form in ("parquet", "lines"):
         (out / form).mkdir(parents=True)
@@ -107,7 +115,17 @@ def planted(medline: Path, out: Path) -> Planted:
             for name, text in part:
                 writer.add(origin.document(name, text).row())
                 lines.write(json.dumps({"id": name, "text": text}) + "\n")
-    return Planted(out / "parquet", out / "lines", copies, sum(len(text) for _, text in documents))
+    return Planted(out / "parquet", out / "lines", copies, sum(len(text) for _, text in documents),
+                   {kind: sum(chances) / len(chances) for kind, chances in expected.items()})
+
+
+def _chance(one: str, other: str) -> float:
+    left, right = (set(zip(*(words[start:] for start in range(5)), strict=False)) for words in map(_words, (one, other)))
+    return 1 - (1 - (len(left & right) / max(len(left | right), 1)) ** 8) ** 14
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def _damaged(text: str, kind: str, drawn: random.Random, vocabulary: Sequence[str]) -> str:

@@ -47,10 +47,10 @@ def jats(folder: str, full: bool) -> Callable[[], Any]:
     return work
 
 
-def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
+def near_duplicates(folder: str, out: str, spaces: bool) -> Callable[[], Any]:
     """datatrove's four MinHash stages over JSON lines, to filtered JSON lines in `out/kept`. In this process, one task after another.
 
-    Words are cut at spaces, which costs it less than the tokenizer of its default language.
+    Stock, so words are cut by spaCy; with `spaces` at spaces instead, which it has no setting for and which costs it less.
     """
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature, minhash
@@ -68,7 +68,8 @@ def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
         def span_tokenize(self, text: str) -> list[tuple[int, int]]:
             raise NotImplementedError
 
-    minhash.load_word_tokenizer = lambda _: Spaces()
+    if spaces:
+        minhash.load_word_tokenizer = lambda _: Spaces()
     config = minhash.MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
     tasks = len(list(Path(folder).glob("*.jsonl")))
 
