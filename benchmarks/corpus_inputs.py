@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medloom.corpus.document import Document, Origin, ShardWriter
 from medloom.corpus.jats import read_jats
@@ -269,17 +268,54 @@ def unpacked_megabytes(path: Path) -> float:
     return len(_unpacked(path)) / 1e6
 
 
-def bands(out: Path, documents: int, columns: int = 14) -> None:
-    """Write the bands of a corpus of that many documents, of which one in twenty shares a band with another."""
+REAL_SOURCES = {"guidelines-html": ("guidelines", "guidelines_html"), "guidelines-pdf": ("guidelines", "guidelines_pdf"),
+                "guidelines-text": ("guidelines", "guidelines_txt"), "papers": ("jats", "jats"), "abstracts": ("medline", "medline"),
+                "books": ("text", "general/books"), "web": ("jsonl", "general/cc_en_head-0091.jsonl")}
+
+
+def indexes(data: Path, out: Path, scales: Sequence[int]) -> list[Path]:
+    """For each scale a folder with the indexes of all documents of `data`, so many times over, the sources beside them.
+
+    Each copy's identifiers and keys are its own, so that it has as many duplicates within as the original and none outside.
+    """
     import numpy as np
 
-    drawn = np.random.default_rng(SEED)
-    with pq.ParquetWriter(out, pa.schema([("bands", pa.list_(pa.uint64(), columns))]), compression="zstd") as file:
-        for start in range(0, documents, 65_536):
-            count = min(65_536, documents - start)
-            keys = drawn.integers(0, 1 << 63, (count, columns), dtype=np.uint64)
-            keys[drawn.integers(0, count, count // 20), 0] = keys[drawn.integers(0, count, count // 20), 0]
-            file.write_table(pa.table({"bands": pa.FixedSizeListArray.from_arrays(pa.array(keys.ravel()), columns)}, schema=file.schema))
+    from medloom.corpus import read_source
+    from medloom.corpus.document import tables
+    from medloom.corpus.examine import INDEX, Examination, examine
+    from medloom.ledger import Silent
+    from medloom.recipe import Corpus, Source
+
+    sources = [Source.model_validate({"name": name, "format": form, "path": str(data / path)}) for name, (form, path) in REAL_SOURCES.items()]
+    settings = Corpus(sources=tuple(sources))
+    made = []
+    for number, source in enumerate(sources):
+        read_source(source, Path(source.path), settings, out / source.name, Silent(), out / "state" / source.name)
+        for shard in sorted((out / source.name).glob("part-*.parquet")):
+            made.append(out / f"index-{len(made):05d}.parquet")
+            examine(Examination(shard, len(made) - 1, number, settings, (), SEED, made[-1]))
+
+    def copied(table: pa.Table, copy: int, shard: int) -> pa.Table:
+        columns = {name: pa.array([f"{value}-{copy}" if value else None for value in table[name].to_pylist()], pa.string())
+                   for name in ("id", "pmid", "pmcid", "doi", "corpus_id")}
+        bands = table["bands"].combine_chunks()
+        columns["bands"] = pa.ListArray.from_arrays(bands.offsets, pa.array(bands.values.to_numpy() ^ np.uint64(copy << 40)))
+        columns["text_key"] = pa.array([key[:-2] + copy.to_bytes(2, "little") for key in table["text_key"].to_pylist()], pa.binary(16))
+        columns["shard"] = pa.array(np.full(len(table), shard, np.int32))
+        return pa.table([columns.get(name, table[name]) for name in INDEX.names], schema=INDEX)
+
+    folders = []
+    for scale in scales:
+        folders.append(out / f"scale-{scale}")
+        folders[-1].mkdir()
+        (folders[-1] / "sources.json").write_text(json.dumps([source.model_dump(mode="json") for source in sources]))
+        for copy in range(scale):
+            for place, path in enumerate(made):
+                shard = copy * len(made) + place
+                with ShardWriter(folders[-1] / f"index-{shard:05d}.parquet", INDEX) as writer:
+                    for table in tables(path):
+                        writer.add_table(copied(table, copy, shard))
+    return folders
 
 
 def _unpacked(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,38 +51,34 @@ def jats(folder: str) -> Callable[[], Any]:
     return work
 
 
-def our_near_duplicates(shards: list[Path]) -> list[str]:
-    """Ids that near-duplicate search removes, from Parquet shards of the document schema in the order of rank."""
-    import numpy as np
-    import pyarrow.parquet as pq
+def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
+    """Parquet shards to the ids removed, by way of what `build_corpus` calls: an index of each shard, and the choice among all."""
+    from medloom.corpus.choose import choose
+    from medloom.corpus.document import rows
+    from medloom.corpus.examine import Examination, examine
+    from medloom.ledger import Silent
+    from medloom.recipe import Corpus, Source
 
-    from medloom.corpus.deduplicate import band_keys
-    from medloom.corpus.deduplicate import near_duplicates as first_of_each_set
-    from medloom.corpus.ngrams import word_numbers, words
-
-    ids: list[str] = []
-    bands = []
-    for shard in shards:
-        with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(BATCH, columns=["id", "text"]):
-                ids += batch["id"].to_pylist()
-                bands.append(band_keys([word_numbers(words(text)) for text in batch["text"].to_pylist()]))
-    first = first_of_each_set(np.concatenate(bands))
-    return [ids[place] for place in np.flatnonzero(first != np.arange(len(ids)))]
-
-
-def near_duplicates(folder: str) -> Callable[[], Any]:
-    """Parquet shards to the ids removed."""
-    for name in ("medloom.corpus.deduplicate", "pyarrow.parquet", "rensa", "scipy.sparse.csgraph"):
+    for name in ("duckdb", "rensa", "scipy.sparse.csgraph"):
         importlib.import_module(name)
+    sources = (Source(name="abstracts", format="medline", path=folder),)
+    settings = Corpus(sources=sources, workers=1, decontaminate=None, max_repetition=None, min_characters=0)
     shards = sorted(Path(folder).glob("*.parquet"))
-    return lambda: {"removed": our_near_duplicates(shards)}
+    tasks = [Examination(shard, number, 0, settings, (), 1, Path(out) / f"index-{number:05d}.parquet") for number, shard in enumerate(shards)]
+
+    def work() -> dict[str, Any]:
+        for task in tasks:
+            examine(task)
+        choose([task.index for task in tasks], sources, settings, Path(out) / "fates.parquet", Path(out) / "database", Silent())
+        fates = iter(rows(Path(out) / "fates.parquet", ["reason"]))
+        removed = [row["id"] for shard in shards for row, fate in zip(rows(shard, ["id"]), fates, strict=False) if fate["reason"]]
+        return {"removed": removed}
+
+    return work
 
 
 def tokenise(texts: str, tokenizer: str, out: str) -> Callable[[], Any]:
     """Texts in memory (JSON lines of `text`) to a Megatron token store `out/ours.bin` and `.idx`."""
-    import json
-
     from medloom.model import TokenStoreWriter, load_tokenizer
 
     loaded = load_tokenizer(Path(tokenizer))
@@ -121,21 +118,33 @@ def pdf(folder: str) -> Callable[[], Any]:
     return work
 
 
-def our_global_step(bands: Path) -> int:
-    """From the bands of all documents (Parquet: rows in the order of rank, a column `bands`) to the number of duplicates among them."""
+def global_step(folder: str, out: str) -> Callable[[], Any]:
+    """The choice among all documents, from their indexes, and the mixture of as many; the peak memory is what counts."""
     import numpy as np
-    import pyarrow.parquet as pq
 
-    from medloom.corpus.deduplicate import near_duplicates as first_of_each_set
+    from medloom.corpus.choose import choose
+    from medloom.corpus.document import tables
+    from medloom.corpus.mixture import Stock, mix
+    from medloom.ledger import Silent
+    from medloom.recipe import Corpus, Source
 
-    column = pq.read_table(bands, columns=["bands"])["bands"].combine_chunks()
-    first = first_of_each_set(column.flatten().to_numpy().reshape(len(column), -1))
-    return int((first != np.arange(len(first))).sum())
+    made = json.loads((Path(folder) / "sources.json").read_text())
+    sources = tuple(Source.model_validate(source) for source in made)
+    settings = Corpus(sources=sources, workers=1)
+    indexes = sorted(Path(folder).glob("index-*.parquet"))
 
+    def work() -> dict[str, int]:
+        choose(indexes, sources, settings, Path(out) / "fates.parquet", Path(out) / "database", Silent())
+        documents = dropped = 0
+        for table in tables(Path(out) / "fates.parquet", ["reason"]):
+            documents, dropped = documents + len(table), dropped + len(table) - table["reason"].null_count
+        rng = np.random.default_rng(1)
+        stock = Stock(rng.integers(0, 2**63, documents, np.uint64), rng.integers(0, len(sources), documents).astype(np.int16),
+                      rng.integers(100, 1000, documents), np.ones(documents, np.float32))
+        mix(stock, sources, tokens=None, epochs=1.0, seed=1)
+        return {"documents": documents, "dropped": dropped}
 
-def global_step(bands: str) -> Callable[[], Any]:
-    """The step over all documents; its peak memory is what counts."""
-    return lambda: {"duplicates": our_global_step(Path(bands))}
+    return work
 
 
 if __name__ == "__main__":
