@@ -90,7 +90,8 @@ def near_duplicates(bench: Bench) -> Row:
 
         return run
 
-    ours, spaces, peer = in_turns(bench.rounds(3), bench.ours("near_duplicates", folder=made.parquet, out=ours_out), peer_run(True), peer_run(False))
+    ours, spaces, peer = in_turns(bench.rounds(3), bench.ours("near_duplicates", folder=made.parquet, out=ours_out),
+                                  peer_run(True), peer_run(False))
     kept = {json.loads(line)["id"] for path in (out / "kept").glob("*.jsonl") for line in path.open(encoding="utf-8")}
     given = {json.loads(line)["id"] for path in made.lines.glob("*.jsonl") for line in path.open(encoding="utf-8")}
     mine, theirs = (_recall(removed, made) for removed in (set(ours[0].result["removed"]), given - kept))

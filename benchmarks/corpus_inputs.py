@@ -26,7 +26,7 @@ SEED = 1
 KINDS = ("exact", "sentence-dropped", "3-percent-changed")
 LLAMA3_FIRST_SPECIAL = 128_000
 REAL, PLANTED, SHARDS = 33_535, 2_000, 4  # documents of the near-duplicate row, and the files that they lie in
-LONG = 1_000  # characters of what is copied, as in an abstract of today; those of the 1970s have few sentences to drop one of
+LONG = 1_300  # characters of what is copied at least, as in an abstract of today; those of the 1970s have few sentences to drop one of
 MIXED = 18_000_000  # characters to tokenise
 _ALPHA = re.compile(r"[A-Za-z]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -112,7 +112,7 @@ def planted(medline: Path, out: Path) -> Planted:
         part = documents[shard * size : (shard + 1) * size]
         with ShardWriter(out / "parquet" / f"part-{shard}.parquet") as writer, (out / "lines" / f"{shard}.jsonl").open("w") as lines:
             for name, text in part:
-                writer.add(origin.document(name, text).row())
+                writer.add(origin.document(name, text, language="en").row())
                 lines.write(json.dumps({"id": name, "text": text}) + "\n")
     return Planted(out / "parquet", out / "lines", copies, sum(len(text) for _, text in documents),
                    {kind: sum(chances) / len(chances) for kind, chances in expected.items()})
@@ -286,7 +286,8 @@ def indexes(data: Path, out: Path, scales: Sequence[int]) -> list[Path]:
     from medloom.ledger import Silent
     from medloom.recipe import Corpus, Source
 
-    sources = [Source.model_validate({"name": name, "format": form, "path": str(data / path)}) for name, (form, path) in REAL_SOURCES.items()]
+    sources = [Source.model_validate({"name": name, "format": form, "path": str(data / path)})
+               for name, (form, path) in REAL_SOURCES.items()]
     settings = Corpus(sources=tuple(sources))
     made = []
     for number, source in enumerate(sources):

@@ -64,7 +64,8 @@ def near_duplicates(folder: str, out: str) -> Callable[[], Any]:
     sources = (Source(name="abstracts", format="medline", path=folder),)
     settings = Corpus(sources=sources, workers=1, decontaminate=None, max_repetition=None, min_characters=0)
     shards = sorted(Path(folder).glob("*.parquet"))
-    tasks = [Examination(shard, number, 0, settings, (), 1, Path(out) / f"index-{number:05d}.parquet") for number, shard in enumerate(shards)]
+    tasks = [Examination(shard, number, 0, settings, (), 1, Path(out) / f"index-{number:05d}.parquet")
+             for number, shard in enumerate(shards)]
 
     def work() -> dict[str, Any]:
         for task in tasks:
