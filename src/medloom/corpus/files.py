@@ -15,7 +15,7 @@ PACKINGS = (".gz", ".zst")
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "medline": (".xml",),
     "jats": (".xml", ".nxml"),
-    "guidelines": (".html", ".htm", ".xhtml", ".pdf", ".txt", ".md", ".markdown"),
+    "guidelines": (".html", ".htm", ".xhtml", ".xml", ".pdf", ".txt", ".md", ".markdown"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "parquet": (".parquet",),
     "text": (".txt", ".md", ".markdown", ".text"),
