@@ -82,6 +82,49 @@ class Base(Part):
         return self
 
 
+class Rules(Part):
+    """What of a source's documents is not the guideline: cut, or reason to drop the whole document. Applied after the reader, in
+    the order given here; phrases and words are matched without regard to case. A name in place of the table, or `like`, starts
+    from the rules of that name in the registry (corpus/guideline_sources.toml); keys given beside it replace those of the same name.
+
+    A line "begins with" a phrase after its heading marks, bullet and section number. Landmarks are headings and lines of at most 12
+    words that are no list item or table row: `start` and `stop` look at these alone, so that a sentence never cuts a text.
+    """
+
+    like: str | None = None
+    capital_headings: bool = False  # a line in capitals becomes a heading
+    start: tuple[str, ...] = ()  # text before the first landmark that begins with one of these is cut, the title apart
+    stop: tuple[str, ...] = ()  # text from the first such landmark after the start on is cut
+    remove: tuple[str, ...] = ()  # lines that begin with one of these go
+    drop_sections: tuple[str, ...] = ()  # sections go whose heading has a word that begins with one of these, with all below it
+    min_words_per_line: int = Field(default=0, ge=0)  # shorter lines go; headings, list items and rows of tables apart
+    strip_urls: bool = False  # web addresses go, the sentences around them stay
+    heading_depth: Positive | None = None  # the highest heading becomes #, none is deeper than this
+    drop_if: tuple[str, ...] = ()  # a document of fewer than 150 words with one of these phrases in it is dropped
+    min_lines: int = Field(default=0, ge=0)  # a document with fewer lines is dropped
+    min_long_lines: int = Field(default=0, ge=0)  # and one with fewer lines of more than 10 words
+
+    @model_validator(mode="before")
+    @classmethod
+    def _like(cls, given: Any) -> Any:
+        table = {"like": given} if isinstance(given, str) else given
+        if isinstance(table, Mapping) and isinstance(table.get("like"), str):
+            from .corpus.rules import registry
+
+            known = registry()
+            if table["like"] not in known:
+                raise ValueError(f"no rules named {table['like']!r}; known are {', '.join(known)}; or give a table of rules")
+            table = {**known[table["like"]].rules, **table}
+        return table
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Rules:
+        for name in ("start", "stop", "remove", "drop_sections", "drop_if"):
+            if any(not phrase.strip() for phrase in getattr(self, name)):
+                raise ValueError(f"{name} holds an empty phrase, with which every line begins")
+        return self
+
+
 class Source(Part):
     """Where documents come from. `share` is of the training tokens; a source without one enters whole, once an epoch.
 
@@ -94,6 +137,7 @@ class Source(Part):
     domain: Literal["medical", "general"] = "medical"
     licence: str | None = None
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    rules: Rules | None = None
 
 
 class Corpus(Part):

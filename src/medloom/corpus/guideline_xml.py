@@ -26,7 +26,7 @@ _FIELDS_LEFT_OUT = {"Guideline Title", "Bibliographic Source(s)", "Guideline Sta
 _NOTHING_SAID = re.compile(
     r"(?:not (?:stated|applicable|available|specified|reported)|none(?: (?:provided|stated|available|identified))?|"
     r"not applicable: the guideline (?:was|is) not .*|n/?a|a formal cost analysis was not performed and published cost analyses were not "
-    r"reviewed|(?:an implementation strategy|a rating scheme) was not provided|an? .{0,40} not (?:provided|given|stated))\.?", re.IGNORECASE)
+    r"reviewed)\.?", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 # UTF-8 that was once read as Latin-1: a lead byte's letter, then characters of which at least one is a control that no text holds.
 _MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]{1,3}")

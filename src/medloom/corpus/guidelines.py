@@ -1,4 +1,4 @@
-"""Guidelines as they lie in a folder: HTML pages, PDF, XML, Markdown and plain text, each by its suffix."""
+"""Guidelines as they lie in a folder: HTML pages, PDF, XML, Markdown (with HTML in it, as it happens) and text, each by its suffix."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .document import Document, Drop, Origin
 from .files import suffix, unpacked
 from .guideline_xml import read_guideline_xml
 from .html import read_html
+from .html_fragment import without_html
 from .pdf import read_pdf
 
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
@@ -17,12 +18,17 @@ _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 def read_guideline(data: bytes, origin: Origin) -> Document | Drop:
     """One document from the bytes of a file; a Drop with a reason where there is none in them."""
     readers = {".pdf": read_pdf, ".html": read_html, ".htm": read_html, ".xhtml": read_html, ".xml": read_guideline_xml}
-    return readers.get(suffix(origin.name), read_text)(data, origin)
+    reader = readers.get(suffix(origin.name))
+    return reader(data, origin) if reader else _document(without_html(decode(data)), origin)
 
 
 def read_text(data: bytes, origin: Origin) -> Document | Drop:
     """A plain text or Markdown file: one document, its title the first # heading, else the file's name."""
-    text = clean(decode(data))
+    return _document(decode(data), origin)
+
+
+def _document(text: str, origin: Origin) -> Document | Drop:
+    text = clean(text)
     if not text:
         return origin.drop("empty")
     heading = _HEADING.search(text, 0, 2000)

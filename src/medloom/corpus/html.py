@@ -11,14 +11,16 @@ from lxml import html as lxml_html
 
 from .clean import clean, decode, one_line
 from .document import Document, Drop, Origin
+from .html_fragment import escape_comparisons
 from .licence import name_licence
 from .sections import REFERENCES, without_sections
 from .xml import local, raised
 
 _ERROR_PAGE = re.compile(r"[45]\d\d\b|page not found|error\b|access denied", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_DATES = ("citation_publication_date", "citation_date", "article:published_time", "dcterms.issued", "dc.date.issued", "dcterms.date", "dc.date",
-          "datepublished", "pubdate", "date")
+_DATES = ("citation_publication_date", "citation_date", "article:published_time", "datepublished", "dcterms.issued", "dc.date.issued",
+          "dcterms.date", "dc.date", "pubdate", "date")
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]()<>#+.!~-])")
 _SLANTED = ("strong", "b", "em", "i", "u", "sub", "sup")
 _SENTENCE_ENDS = (".", ";", ":", ",", "!", "?")
 HEADING_CHARACTERS = 100
@@ -31,7 +33,7 @@ def read_html(data: bytes, origin: Origin) -> Document | Drop:
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     try:
-        tree = lxml_html.document_fromstring(decode_html(data))
+        tree = lxml_html.document_fromstring(escape_comparisons(decode_html(data)))
     except (etree.ParserError, ValueError) as error:
         return origin.drop("empty", str(error))
     language = (tree.get("lang") or "").split("-")[0].lower() or None
@@ -40,12 +42,13 @@ def read_html(data: bytes, origin: Origin) -> Document | Drop:
     meta = {(e.get("name") or e.get("property") or e.get("itemprop") or "").lower(): e.get("content") or "" for e in tree.iter("meta")}
     link = next((a.get("href") for a in tree.iter("a", "link") if "license" in (a.get("rel") or "").split()), None)
     link = link or meta.get("license") or meta.get("dcterms.license") or None
-    year = next((int(found[0]) for name in _DATES if (found := _YEAR.search(meta.get(name, "")))), None)
+    year = next((int(found[0]) for name in _DATES if (found := _YEAR.search(meta.get(name) or ""))), None)
     _plain_marks(tree)
     # `fast` leaves out a second and third opinion on where the text is, which a page without any would always ask for.
-    found = extract(tree, output_format="markdown", include_tables=True, include_formatting=True, include_comments=False,
+    main = extract(tree, output_format="markdown", include_tables=True, include_formatting=True, include_comments=False,
                     include_links=False, favor_recall=True, with_metadata=False, fast=is_error)
-    text = clean("\n".join(without_sections((found or "").split("\n"), lambda words: bool(REFERENCES.fullmatch(words)))))
+    main = _ESCAPED.sub(r"\1", main or "")
+    text = clean("\n".join(without_sections(main.split("\n"), lambda words: bool(REFERENCES.fullmatch(words)))))
     if is_error and len(text) < ERROR_CHARACTERS:
         return origin.drop("error-page", title)
     if not text:

@@ -1,10 +1,12 @@
 """HTML fragments as Markdown: text that stands inside other formats and has no page around it, so that nothing in it is chrome.
 
-Lists, tables and superscripts keep their sense; a paragraph that is all bold or underlined is a heading; emphasis and links leave their words.
+Lists, tables and superscripts keep their sense; a paragraph that is all bold or underlined is a heading; emphasis and links leave
+their words.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lxml import etree, html
@@ -18,13 +20,37 @@ _UNSEEN = {"script", "style", "head", "noscript", "template"}
 _SENTENCE_ENDS = (".", ";", ":", ",", "!", "?")
 HEADING_CHARACTERS = 100
 
+_LESS_THAN = re.compile(r"<(?![A-Za-z/!?])")
+_TABLE = re.compile(r"<table\b[^<>]*>.*?</table>", re.DOTALL | re.IGNORECASE)
+_SUPERSCRIPT = re.compile(r"(.?)<sup>([^<>\n]{1,20})</sup>", re.IGNORECASE)
+_BREAK = re.compile(r"<(?:br|/p|/div|/li|/h[1-6])\s*/?>[ \t]*(?=\S)", re.IGNORECASE)
+# Tags by their names and with attributes as HTML writes them, so that no comparison is taken for one.
+_TAG = re.compile(
+    r"</?(?:a|abbr|b|blockquote|body|br|caption|center|cite|code|dd|del|div|dl|dt|em|figcaption|figure|font|footer|h[1-6]|header|hr|html|i"
+    r"|img|ins|li|main|nav|ol|p|pre|section|small|span|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|tt|u|ul)"
+    r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'))*\s*/?>", re.IGNORECASE)
+
+
+def escape_comparisons(source: str) -> str:
+    """HTML in which a "<" that opens no tag is written as it should be, or a parser takes "<5 mg/kg ..." for markup."""
+    return _LESS_THAN.sub("&lt;", source)
+
+
+def without_html(text: str) -> str:
+    """Markdown or plain text without the HTML that was written into it: its tables in Markdown, of other elements the words."""
+    if "</" not in text:
+        return text
+    text = _TABLE.sub(lambda found: f"\n\n{fragment_to_markdown(found[0])}\n\n", text)
+    text = _SUPERSCRIPT.sub(lambda found: found[1] + raised(found[1], found[2]), text)
+    return _TAG.sub("", _BREAK.sub("\n", text))
+
 
 def fragment_to_markdown(fragment: str, level: int = 2) -> str:
     """A fragment's text in Markdown, blank lines between its blocks; empty for none. Its headings begin at `level`."""
     if "<" not in fragment and "&" not in fragment:
         return " ".join(fragment.split())
     try:
-        root = html.fragment_fromstring(fragment, create_parent="div")
+        root = html.fragment_fromstring(escape_comparisons(fragment), create_parent="div")
     except (etree.ParserError, ValueError):  # nothing but comments, or characters that no document may hold
         return ""
     return "\n\n".join(_blocks(root, level))

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json, write_json
-from medloom.recipe import Corpus, Source
+from medloom.recipe import Corpus, Rules, Source
 
 from .document import DROPPED, Document, Drop, Origin, ShardWriter, rows, write_drops
 from .engine import run_shards
@@ -27,11 +27,13 @@ from .generic import read_json_lines, read_parquet
 from .guidelines import read_guideline, read_text
 from .jats import read_jats
 from .medline import Deletion, Versioned, read_medline
+from .rules import apply_rules, resolve_rules
 
-VERSION = 1  # of what the readers make of a file; a half-done read by another version is not gone on from
+VERSION = 2  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
 SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
+Item = Document | Versioned | Deletion | Drop
 RECORDS = {"jsonl": read_json_lines, "parquet": read_parquet}
 
 
@@ -132,7 +134,7 @@ def read_shard(shard: Shard) -> dict[str, Any]:
     with ShardWriter(shard.out) as writer:
         for name in shard.names:
             before, first = writer.rows, len(drops)
-            for item in _read(shard, name):
+            for item in _ruled(_read(shard, name), resolve_rules(shard.source)):
                 if isinstance(item, Drop):
                     drops.append(item)
                 elif isinstance(item, Deletion):
@@ -153,7 +155,7 @@ def read_shard(shard: Shard) -> dict[str, Any]:
     return manifest
 
 
-def _read(shard: Shard, name: str) -> Iterator[Document | Versioned | Deletion | Drop]:
+def _read(shard: Shard, name: str) -> Iterator[Item]:
     """What one file holds; damage to the file itself comes last, as a Drop of its own."""
     source, path = shard.source, shard.base / name
     faults: list[tuple[str, str]] = []
@@ -170,6 +172,21 @@ def _read(shard: Shard, name: str) -> Iterator[Document | Versioned | Deletion |
             yield WHOLE_FILE[source.format](data, origin)
     for reason, detail in faults:
         yield origin.drop(reason, detail)
+
+
+def _ruled(items: Iterator[Item], rules: Rules | None) -> Iterator[Item]:
+    """What was read, after the rules of its source."""
+    if rules is None:
+        yield from items
+        return
+    for item in items:
+        if isinstance(item, Document):
+            yield apply_rules(item, rules)
+        elif isinstance(item, Versioned):
+            left = apply_rules(item.document, rules)
+            yield left if isinstance(left, Drop) else replace(item, document=left)
+        else:
+            yield item
 
 
 def _superseded(shards: list[Shard], manifests: list[dict[str, Any]]) -> list[dict[int, str]]:
