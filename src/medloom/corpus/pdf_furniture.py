@@ -23,16 +23,18 @@ _COMPOUND = re.compile(r"([^\W\d_]{2,})[-\u2010\u2011]([^\W\d_]{2,})")
 def without_furniture(pages: list[list[Line]], heights: list[float], body: float) -> list[list[Line]]:
     """Pages without running heads and feet. `body` is the size of the text.
 
-    A line at the edge is one where it is a page number, where it recurs on three pages or more (numbers aside, unless it stands out as
-    a heading does), or where it is set otherwise than the text, stands apart from it, and a quarter of all pages have such a line there.
+    A line at the edge is one where it is a page number, where it recurs at its height on three pages or more (numbers aside, unless it
+    stands out as a heading does), or where it is set otherwise than the text, stands apart from it, and a quarter of all pages have
+    such a line there.
     """
-    def form(line: Line) -> str:
+    def forms_of(line: Line) -> list[tuple[str, int]]:
         stands_out = line.bold or line.size > 1.1 * body
-        return line.text.lower() if stands_out else _DIGITS.sub("#", line.text.lower())
+        words = line.text.lower() if stands_out else _DIGITS.sub("#", line.text.lower())
+        return [(words, round(line.bottom / POSITION) + step) for step in (0, -1, 1)]
 
     edges = [[line for line in page if not FOOT * height <= line.bottom <= HEAD * height]
              for page, height in zip(pages, heights, strict=True)]
-    forms = Counter(found for edge in edges for found in {form(line) for line in edge})
+    forms = Counter(found for edge in edges for found in {forms_of(line)[0] for line in edge})
     apart = [[line for line in edge if _stands_apart(line, page, body)] for edge, page in zip(edges, pages, strict=True)]
     places = Counter(found for lines in apart for found in {round(line.bottom / POSITION) for line in lines})
     often = max(4, len(pages) / 4)
@@ -40,12 +42,12 @@ def without_furniture(pages: list[list[Line]], heights: list[float], body: float
     def runs(line: Line, height: float, is_apart: bool) -> bool:
         if _PAGE_NUMBER.match(line.text):
             return True
-        if forms[form(line)] >= 3 and len(line.text) < 120 and not _BULLET.match(line.text):
+        if len(line.text) < 120 and sum(forms[found] for found in forms_of(line)) >= 3 and not _BULLET.match(line.text):
             return True
         place = round(line.bottom / POSITION)
         if is_apart and places[place] + places[place - 1] + places[place + 1] >= often:
             return True
-        return line.bottom < FOOT_EDGE * height and line.size < 0.95 * body
+        return is_apart and line.bottom < FOOT_EDGE * height and line.size < body
 
     marked = [{id(line) for line in edge if runs(line, height, line in lone)}
               for edge, height, lone in zip(edges, heights, apart, strict=True)]
@@ -85,28 +87,32 @@ def is_contents(lines: list[str], goes_on: bool = False) -> bool:
 def join_broken_words(pages: list[list[Line]]) -> list[list[Line]]:
     """Pages with the words whole again that a line end broke.
 
-    A hyphen of the word's own is kept, by what the document shows: the joined form stands nowhere else in it, and either the hyphenated
-    form does, or one half stands in other compounds and the other as a word, or both are words of four letters or more. Before a capital
-    or a digit and after capitals it is always kept.
+    A hyphen of the word's own is kept, by what the document shows: whichever of the joined and the hyphenated form stands elsewhere in
+    it more often. What neither says is kept in a web address, before a capital or a digit, after capitals, in a compound that has a
+    hyphen already, where the document breaks few words at its line ends, and between two of its words of four letters or more.
     """
-    whole = " ".join(line.text for page in pages for line in page).lower()
+    whole = " ".join(line.text for page in pages for line in page)
     if BROKEN not in whole:
         return pages
-    intact = _PARTED.sub(" ", whole)
+    intact = _PARTED.sub(" ", whole).lower()
     words = Counter(_WORD.findall(intact))
     compounds = Counter(_COMPOUND.findall(intact))
-    before = Counter(left for left, _ in compounds.elements())
+    parted = [(match[1].lower(), match[2].lower()) for match in _PARTED.finditer(whole)]
+    breaks_words = sum(words[low + high] > compounds[low, high] for low, high in parted) > sum(pair in compounds for pair in parted)
 
     def join(match: re.Match[str]) -> str:
         left, right = match[1], match[2]
         low, high = left.lower(), right.lower()
-        kept = f"{left}-{right}"
-        if not right[0].islower() or not left[-1].isalpha() or (len(left) > 1 and left.isupper()) or compounds[low, high]:
-            return kept
-        if words[low + high]:
-            return left + right
-        is_compound = (before[low] > 1 and words[high]) or (words[low] > 1 and words[high] > 1 and min(len(low), len(high)) >= 4)
-        return kept if is_compound else left + right
+        token = match.string[match.string.rfind(" ", 0, match.start()) + 1 : match.start()]
+        if "/" in token or "www." in token:
+            is_compound = True
+        elif words[low + high] or compounds[low, high]:
+            is_compound = compounds[low, high] > words[low + high]
+        elif not right[0].islower() or not left[-1].isalpha() or (len(left) > 1 and left.isupper()) or token.endswith("-"):
+            is_compound = True
+        else:
+            is_compound = not breaks_words or (words[low] > 1 and words[high] > 1 and min(len(low), len(high)) >= 4)
+        return f"{left}-{right}" if is_compound else left + right
 
     return [[line._replace(text=_PARTED.sub(join, line.text).replace(BROKEN, "-")) if BROKEN in line.text else line for line in page]
             for page in pages]
