@@ -13,7 +13,7 @@ from .document import Document, Drop, Origin
 from .licence import find_licence
 from .pdf_furniture import join_broken_words, without_contents, without_furniture
 from .pdf_lines import Line, Reader, body_size
-from .pdf_text import blocks_of
+from .pdf_text import text_of
 
 FRONT_PAGES = 6  # where a title page and an imprint are looked for
 TITLE_CHARACTERS = 250
@@ -52,7 +52,7 @@ def read_pdf(data: bytes, origin: Origin) -> Document | Drop:
     front = " ".join(line.text for page in pages[:FRONT_PAGES] for line in page)
     years = _COPYRIGHT.search(front)
     pages = join_broken_words(without_contents(without_furniture(pages, heights, body)))
-    text = clean("\n\n".join(blocks_of(pages, body)))
+    text = clean(text_of(pages, body))
     if not text:
         return origin.drop("no-text-layer")
     licence, address = find_licence(front)

@@ -51,7 +51,14 @@ def without_furniture(pages: list[list[Line]], heights: list[float], body: float
 
     marked = [{id(line) for line in edge if runs(line, height, line in lone)}
               for edge, height, lone in zip(edges, heights, apart, strict=True)]
-    return [[line for line in page if id(line) not in out] for page, out in zip(pages, marked, strict=True)]
+    return [_title_first([line for line in page if id(line) not in out], body) for page, out in zip(pages, marked, strict=True)]
+
+
+def _title_first(page: list[Line], body: float) -> list[Line]:
+    """A page with what is set large at its top before the rest: chapters' titles are often drawn last."""
+    top = max((line.bottom + line.size for line in page if line.size <= 1.3 * body), default=0.0)
+    title = [line for line in page if line.size > 1.3 * body and line.bottom + line.size > top]
+    return [*title, *(line for line in page if line not in title)] if title else page
 
 
 def _stands_apart(line: Line, page: list[Line], body: float) -> bool:
@@ -80,7 +87,7 @@ def is_contents(lines: list[str], goes_on: bool = False) -> bool:
         return False
     if sum(bool(LEADERS.search(line)) for line in lines) >= 0.4 * len(lines):
         return True
-    named = goes_on or any(line.lower().rstrip(".") in ("contents", "table of contents") for line in lines[:6])
+    named = goes_on or any(line.lower().rstrip(".") in ("contents", "table of contents") for line in lines)
     return named and sum(bool(_ENDS_IN_NUMBER.search(line)) for line in lines) >= 0.5 * len(lines)
 
 

@@ -20,7 +20,10 @@ _NAMED = re.compile(r"(?:abstract|background|introduction|methods|results|discus
                     r"|references|bibliography|executive summary|glossary|abbreviations(?: and acronyms)?|foreword|annex(?:es)?\b.{0,80}"
                     r"|appendix\b.{0,80})$", re.IGNORECASE)
 _AFTER_REFERENCES = re.compile(r"(?:annex(?:es)?|appendix|appendices|glossary|supplement)\b", re.IGNORECASE)
-_ITEM = re.compile(r"(?:[^\w\s\"'(\[<>=\u2264\u2265+\u2018\u201c]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})[.)])\s")
+# A mark that a font has only by its number comes as a control or private character.
+_MARK = r"[•●▪■◦‣∙·▶►➤✓✔❖◆○□\uf000-\uf8ff\x01-\x08\x0e-\x1f\x7f-\x9f]"
+_BULLET = re.compile(rf"{_MARK}\s*(?=\S)")
+_ITEM = re.compile(rf"(?:{_MARK}|[*\u2013-]|\(?(?:\d{{1,2}}|[a-z]|[ivx]{{1,4}})[.)])\s")
 _NOTE = re.compile(r"(?:\d{1,3}|[*†‡§¶#]+|[a-z])\s?[A-Z\"\u201c(]|(?:\d{1,3}\s?)?(?:https?:|www\.)")
 _CAPTION = re.compile(r"(?:fig(?:ure|\.)?|table|box)\s*\d", re.IGNORECASE)
 _SMALL = re.compile(r"[\"'(\[\u2018\u201c]?[^\W\d_A-Z]")
@@ -40,8 +43,18 @@ class _Block:
         return " ".join(line.text for line in self.lines)
 
 
-def blocks_of(pages: list[list[Line]], body: float) -> list[str]:
-    """Paragraphs and # headings, in order; the lists of references are left out. `body` is the size of the text."""
+def text_of(pages: list[list[Line]], body: float) -> str:
+    """Paragraphs, list items and # headings, in order; the lists of references are left out. `body` is the size of the text."""
+    text, was_item = "", False
+    for block in _without_references(_written(_blocks(pages, body))):
+        is_item = bool(_ITEM.match(block))
+        mark = _BULLET.match(block)
+        text += ("" if not text else "\n" if is_item and was_item else "\n\n") + (f"- {block[mark.end():]}" if mark else block)
+        was_item = is_item
+    return text
+
+
+def _blocks(pages: list[list[Line]], body: float) -> list[_Block]:
     lines = [line for page in pages for line in page]
     if not lines:
         return []
@@ -74,7 +87,7 @@ def blocks_of(pages: list[list[Line]], body: float) -> list[str]:
             last.notes.append(line.text)  # a figure's caption between two halves of a sentence
         else:
             blocks.append(_Block([line]))
-    return _without_references(_written(blocks, body))
+    return blocks
 
 
 def _right_margins(lines: list[Line], body: float) -> dict[tuple[int, int], float]:
@@ -130,10 +143,10 @@ def _is_heading(line: Line, before: Line | None, after: Line | None, body: float
 def _same_heading(before: Line, line: Line, right: float) -> bool:
     """Whether a line is the rest of a heading: set alike, and beginning small or with a word that the line before had no room for."""
     if (before.page != line.page or abs(before.size - line.size) > 0.6 or before.bold != line.bold or _NUMBERED.match(line.text)
-            or not 0 < before.bottom - line.bottom < 1.6 * line.size):
+            or not 0 < before.bottom - line.bottom < 2.1 * line.size):
         return False
     next_word = 0.4 * line.size * (1 + len(line.text.split(maxsplit=1)[0]))
-    return line.text[0].islower() or before.right + next_word > right
+    return line.text[0].islower() or (before.bottom - line.bottom < 1.6 * line.size and before.right + next_word > right)
 
 
 def _goes_on(before: Line, line: Line, leading: float, right: float) -> bool:
@@ -160,7 +173,7 @@ def _goes_on(before: Line, line: Line, leading: float, right: float) -> bool:
     return not ends and (small or (before.bold == line.bold and before.right > right - 0.25 * (right - before.left)))
 
 
-def _written(blocks: list[_Block], body: float) -> list[str]:
+def _written(blocks: list[_Block]) -> list[str]:
     """The blocks as text, headings with their level: that of their number or, without one, of their size among the others."""
     headings = [block for block in blocks if block.is_heading]
     for block in headings:  # a bold paragraph is no heading
@@ -174,8 +187,8 @@ def _written(blocks: list[_Block], body: float) -> list[str]:
     sizes = sorted({round(block.lines[0].size) for block in headings}, reverse=True)
     levels: dict[int, int] = {}
     for place, size in enumerate(sizes, 1):
-        below = [depth for other, depth in numbered.items() if other <= size + 1]
-        levels[size] = min(below) if below else max(numbered.values(), default=min(place, 4) - 1) + 1
+        near = max((other for other in numbered if other <= size + 1), default=None)
+        levels[size] = numbered[near] if near is not None else max(numbered.values(), default=min(place, 4) - 1) + 1
     texts: list[str] = []
     for block in blocks:
         if block.is_heading:
