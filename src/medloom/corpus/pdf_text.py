@@ -26,6 +26,7 @@ _BULLET = re.compile(rf"{_MARK}\s*(?=\S)")
 _ITEM = re.compile(rf"(?:{_MARK}|[*\u2013-]|\(?(?:\d{{1,2}}|[a-z]|[ivx]{{1,4}})[.)])\s")
 _NOTE = re.compile(r"(?:\d{1,3}|[*†‡§¶#]+|[a-z])\s?[A-Z\"\u201c(]|(?:\d{1,3}\s?)?(?:https?:|www\.)")
 _CAPTION = re.compile(r"(?:fig(?:ure|\.)?|table|box)\s*\d", re.IGNORECASE)
+_OPEN_DASH = re.compile(r"(?<=\w)([\u2013\u2014])\n (?=\w)")
 _SMALL = re.compile(r"[\"'(\[\u2018\u201c]?[^\W\d_A-Z]")
 _ENDS = re.compile(r"[.!?:;][\"\u201d\u2019)\]]*(?:\s?\(?\d[\d,\u2013-]*\)?)?$")
 
@@ -40,7 +41,7 @@ class _Block:
 
     @property
     def text(self) -> str:
-        return " ".join(line.text for line in self.lines)
+        return _OPEN_DASH.sub(r"\1", " ".join(line.text + "\n" for line in self.lines)).replace("\n", "").strip()
 
 
 def text_of(pages: list[list[Line]], body: float) -> str:
@@ -122,7 +123,8 @@ def _notes(lines: list[Line], body: float) -> set[int]:
 
 def _is_heading(line: Line, before: Line | None, after: Line | None, body: float, margins: Counter[int], is_set_apart: bool) -> bool:
     text = line.text
-    if len(text) > HEADING_CHARACTERS or not any(map(str.isalpha, text)) or text.endswith((".", ";", ",")):
+    is_sentence = text.endswith((".", ";", ",")) and not (line.size > 1.3 * body and len(text.split()) <= 2)  # but "Annex 1."
+    if len(text) > HEADING_CHARACTERS or not any(map(str.isalpha, text)) or is_sentence:
         return False
     if _ITEM.match(text) and not _NUMBERED.match(text):
         return False
@@ -190,8 +192,10 @@ def _written(blocks: list[_Block]) -> list[str]:
         near = max((other for other in numbered if other <= size + 1), default=None)
         levels[size] = numbered[near] if near is not None else max(numbered.values(), default=min(place, 4) - 1) + 1
     texts: list[str] = []
-    for block in blocks:
+    for number, block in enumerate(blocks):
         if block.is_heading:
+            if number + 1 < len(blocks) and blocks[number + 1].is_heading and blocks[number + 1].text == block.text:
+                continue  # a divider's page, whose title the next page repeats
             found = _NUMBERED.match(block.text)
             level = found[1].count(".") + 1 if found else levels[round(block.lines[0].size)]
             texts.append(f"{'#' * min(level, 6)} {block.text}")
