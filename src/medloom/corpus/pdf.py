@@ -48,7 +48,8 @@ def read_pdf(data: bytes, origin: Origin) -> Document | Drop:
     if not any(pages):
         return origin.drop("no-text-layer")
     body = body_size(pages)
-    title = (named if named and " " in named else None) or _largest(pages) or one_line(origin.name.rpartition("/")[2].rpartition(".")[0])
+    stem = origin.name.rpartition("/")[2].rpartition(".")[0]
+    title = (named if named and " " in named else None) or _largest(pages, body) or one_line(stem)
     front = " ".join(line.text for page in pages[:FRONT_PAGES] for line in page)
     years = _COPYRIGHT.search(front)
     pages = join_broken_words(without_contents(without_furniture(pages, heights, body)))
@@ -60,10 +61,9 @@ def read_pdf(data: bytes, origin: Origin) -> Document | Drop:
                            licence=licence or origin.licence, licence_url=address, year=int(years[1]) if years else None)
 
 
-def _largest(pages: list[list[Line]]) -> str | None:
-    """What is set largest on the first page that has words, where it reads as a title."""
+def _largest(pages: list[list[Line]], body: float) -> str | None:
+    """What is set largest on the first page that has words, where it is larger than the text and reads as a title."""
     first = next((page for page in pages if page), [])
     size = max((line.size for line in first), default=0.0)
     words = one_line(" ".join(line.text for line in first if line.size > 0.95 * size))
-    reads_as_title = words is not None and " " in words and len(words) <= TITLE_CHARACTERS
-    return words if reads_as_title and any(line.size <= 0.95 * size for line in first) else None
+    return words if words and " " in words and len(words) <= TITLE_CHARACTERS and size > 1.15 * body else None

@@ -38,19 +38,25 @@ def without_furniture(pages: list[list[Line]], heights: list[float], body: float
     apart = [[line for line in edge if _stands_apart(line, page, body)] for edge, page in zip(edges, pages, strict=True)]
     places = Counter(found for lines in apart for found in {round(line.bottom / POSITION) for line in lines})
     often = max(4, len(pages) / 4)
+    numbers = Counter(found for page in pages for found in {round(line.bottom / POSITION) for line in page if _PAGE_NUMBER.match(line.text)})
+
+    def near(counts: Counter[int], line: Line) -> int:
+        place = round(line.bottom / POSITION)
+        return counts[place - 1] + counts[place] + counts[place + 1]
 
     def runs(line: Line, height: float, is_apart: bool) -> bool:
         if _PAGE_NUMBER.match(line.text):
             return True
         if len(line.text) < 120 and sum(forms[found] for found in forms_of(line)) >= 3 and not _BULLET.match(line.text):
             return True
-        place = round(line.bottom / POSITION)
-        if is_apart and places[place] + places[place - 1] + places[place + 1] >= often:
+        if is_apart and near(places, line) >= often:
             return True
         return is_apart and line.bottom < FOOT_EDGE * height and line.size < body
 
     marked = [{id(line) for line in edge if runs(line, height, line in lone)}
               for edge, height, lone in zip(edges, heights, apart, strict=True)]
+    for page, out in zip(pages, marked, strict=True):  # some stand at the side, half way up
+        out.update(id(line) for line in page if _PAGE_NUMBER.match(line.text) and near(numbers, line) >= often)
     return [_title_first([line for line in page if id(line) not in out], body) for page, out in zip(pages, marked, strict=True)]
 
 

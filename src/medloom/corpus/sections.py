@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
 # A list of references' heading: it may have a number before it and the mark of a note behind it.
-REFERENCES = re.compile(r"(?:\d{1,2}\.?\s+)?(?:references?(?: list| cited)?|bibliography|literature cited|works cited)[.:]?\s?[\d*\u2020]{0,2}",
-                        re.IGNORECASE)
+REFERENCES = re.compile(r"(?:\d{1,2}\.?\s+)?(?:references?(?: list| cited)?|bibliography|literature cited|works cited)[.:]?"
+                        r"\s?[\d*\u2020]{0,2}", re.IGNORECASE)
 
 
 def heading(line: str) -> tuple[int, str] | None:
