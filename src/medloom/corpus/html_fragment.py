@@ -160,13 +160,14 @@ def _table(table: Element, level: int) -> Iterator[str]:
     caption = next((_cell(e) for e in table if local(e) == "caption"), "")
     if caption:
         yield caption
-    if not any(len(row) > 1 for row in rows):
+    covered = {n + k for n, row in enumerate(rows) for cell in row for k in range(1, _span(cell, "rowspan"))}
+    side_by_side = [n for n, row in enumerate(rows) if len(row) > 1 or (row and n in covered)]
+    if not side_by_side:
         for row in rows:
             for cell in row:
                 yield from _blocks(cell, level)
         return
-    head = next(n for n, row in enumerate(rows) if len(row) > 1)
-    foot = len(rows) - next(n for n, row in enumerate(reversed(rows)) if len(row) > 1)
+    head, foot = side_by_side[0], side_by_side[-1] + 1
     for row in rows[:head]:
         yield from filter(None, (_cell(cell) for cell in row))
     grid = _grid(rows[head:foot])

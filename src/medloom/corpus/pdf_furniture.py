@@ -38,7 +38,8 @@ def without_furniture(pages: list[list[Line]], heights: list[float], body: float
     apart = [[line for line in edge if _stands_apart(line, page, body)] for edge, page in zip(edges, pages, strict=True)]
     places = Counter(found for lines in apart for found in {round(line.bottom / POSITION) for line in lines})
     often = max(4, len(pages) / 4)
-    numbers = Counter(found for page in pages for found in {round(line.bottom / POSITION) for line in page if _PAGE_NUMBER.match(line.text)})
+    numbers = Counter(found for page in pages
+                      for found in {round(line.bottom / POSITION) for line in page if _PAGE_NUMBER.match(line.text)})
 
     def near(counts: Counter[int], line: Line) -> int:
         place = round(line.bottom / POSITION)
