@@ -97,7 +97,7 @@ class Rules(Part):
     stop: tuple[str, ...] = ()  # text from the first such landmark after the start on is cut
     remove: tuple[str, ...] = ()  # lines that begin with one of these go
     drop_sections: tuple[str, ...] = ()  # sections go whose heading has a word that begins with one of these, with all below it
-    min_words_per_line: int = Field(default=0, ge=0)  # shorter lines go; headings, list items and rows of tables apart
+    min_words_per_line: int = Field(default=0, ge=0)  # shorter lines go; headings, items, table rows and lines with a number apart
     strip_urls: bool = False  # web addresses go, the sentences around them stay
     heading_depth: Positive | None = None  # the highest heading becomes #, none is deeper than this
     drop_if: tuple[str, ...] = ()  # a document of fewer than 150 words with one of these phrases in it is dropped

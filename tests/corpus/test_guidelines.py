@@ -10,6 +10,7 @@ import pytest
 
 from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.guidelines import read_guideline
+from medloom.corpus.html_fragment import fragment_to_markdown
 
 
 def read(path: Path) -> Document | Drop:
@@ -121,6 +122,21 @@ def test_a_summary_s_fields() -> None:
 def test_xml_that_is_no_guideline_is_dropped(data: bytes, reason: str) -> None:
     drop = read_guideline(data, Origin("ngc", "medical", "x.xml"))
     assert isinstance(drop, Drop) and drop.reason == reason
+
+
+@pytest.mark.parametrize(("html", "markdown"), [
+    ('<ol style="list-style-type: lower-alpha;" start="2"><li>X</li><li>Y</li></ol>', "b. X\nc. Y"),
+    ('<ol type="I"><li>X</li><li>Y</li><ol><li>Z</li></ol></ol>', "I. X\nII. Y\n  1. Z"),
+    ("<ul><li><p>X</p><p>Y</p></li></ul>", "- X\n  Y"),
+    ("<p>10<sup>9</sup>/L, a<sup>*</sup>, CO<sub>2</sub> &lt; 5<br>or <em>more</em></p>text", "10^9/L, a*, CO2 < 5\nor more\n\ntext"),
+    ("<table><tr><td>One cell</td></tr><tr><td>is layout</td></tr></table>", "One cell\n\nis layout"),
+    ("<table><tr><th colspan='2'>A</th></tr><tr><td>x|y</td><td><ul><li>one</li><li>two</li></ul></td></tr></table>",
+     "A\n\n| x\\|y | one; two |\n|---|---|"),
+    ("<p><strong>Dose</strong></p><p><strong>It is one sentence.</strong></p>", "## Dose\n\nIt is one sentence."),
+    ("if <5 mg and >3 <script>x()</script>", "if <5 mg and >3"), ("<!-- -->", ""), ("", ""),
+])
+def test_fragments_of_html(html: str, markdown: str) -> None:
+    assert fragment_to_markdown(html) == markdown
 
 
 def test_a_guideline_may_be_an_article() -> None:

@@ -20,6 +20,8 @@ _UNSEEN = {"script", "style", "head", "noscript", "template"}
 _SENTENCE_ENDS = (".", ";", ":", ",", "!", "?")
 HEADING_CHARACTERS = 100
 
+_LIST_STYLE = re.compile(r"list-style-type:\s*([a-z-]+)")
+_TYPES = {"a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman"}
 _LESS_THAN = re.compile(r"<(?![A-Za-z/!?])")
 _TABLE = re.compile(r"<table\b[^<>]*>.*?</table>", re.DOTALL | re.IGNORECASE)
 _SUPERSCRIPT = re.compile(r"(.?)<sup>([^<>\n]{1,20})</sup>", re.IGNORECASE)
@@ -110,7 +112,9 @@ def _heading_depth(paragraph: Element) -> int:
 
 def _items(element: Element, depth: int) -> Iterator[str]:
     """A list's lines: "- " or "1. ", two spaces for each list that it is inside. Lists that stand in a list without an item are its."""
-    number = int(start) if (start := element.get("start") or "").isdigit() else 1
+    number = int(start) if (start := element.get("start") or "").isdecimal() else 1
+    style = _LIST_STYLE.search(element.get("style") or "")
+    kind = "disc" if local(element) == "ul" else style[1] if style else _TYPES.get(element.get("type") or "", "decimal")
     for item in element:
         name = local(item)
         if name in ("ul", "ol"):
@@ -118,7 +122,7 @@ def _items(element: Element, depth: int) -> Iterator[str]:
             continue
         if not name:
             continue
-        mark = "- " if local(element) == "ul" else f"{number}. "
+        mark = "- " if kind == "disc" else f"{_numeral(number, kind)}. "
         number += 1
         lead = True
         for block in _item_blocks(item, depth):
@@ -128,6 +132,17 @@ def _items(element: Element, depth: int) -> Iterator[str]:
             else:
                 yield from block
             lead = False
+
+
+def _numeral(number: int, kind: str) -> str:
+    """A list's number as it is shown: recommendations are cited as 2b or IV."""
+    if kind.endswith(("alpha", "latin")) and 1 <= number <= 26:
+        numeral = chr(ord("a") + number - 1)
+    elif kind.endswith("roman") and 1 <= number < 40:
+        numeral = "x" * (number // 10) + ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")[number % 10]
+    else:
+        return str(number)
+    return numeral.upper() if kind.startswith("upper") else numeral
 
 
 def _item_blocks(item: Element, depth: int) -> Iterator[str | Iterator[str]]:

@@ -79,7 +79,7 @@ def apply_rules(document: Document, rules: Rules) -> Document | Drop:
         lines = without_sections(lines, lambda words: bool(unwanted.search(words)))
     if rules.min_words_per_line:
         lines = [line for line in lines if not line.strip() or line.startswith("#") or _ITEM_OR_ROW.match(line)
-                 or len(line.split()) >= rules.min_words_per_line]
+                 or len(line.split()) >= rules.min_words_per_line or any(map(str.isdigit, line))]  # "5 mg" is a dose
     if rules.heading_depth:
         lines = _rebased(lines, rules.heading_depth)
     text = "\n".join(lines)
