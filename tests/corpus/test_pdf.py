@@ -115,6 +115,15 @@ def test_a_table_is_read_row_by_row() -> None:
     assert "Drug 3 3 mg twice a day" in text and "Drug 11 11 mg twice a day" in text
 
 
+@pytest.mark.parametrize("turned", [b"", b"/Rotate 90"])
+def test_a_page_that_lies_on_its_side_is_read(turned: bytes) -> None:
+    words: list[Word] = [(1 + 14 * n, 60, 10, f"Here is line {n} of what lies on its side") for n in range(9)]
+    data = draw([words]).replace(b"Tf ", b"Tf 0 1 -1 0 ").replace(b" Td ", b" Tm ").replace(b"842]", b"842]" + turned)
+    document = read_pdf(data, Origin("guidelines", "medical", "a.pdf"))
+    assert isinstance(document, Document)
+    assert " ".join(f"Here is line {n} of what lies on its side" for n in range(9)) in document.text
+
+
 def page(number: int, *lines: str) -> list[Word]:
     return [(60, 800, 8, "Management of X"), *((60, 700 - 14 * n, 10, line) for n, line in enumerate(lines)), (290, 30, 8, str(number))]
 

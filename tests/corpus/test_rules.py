@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,31 @@ def test_a_digest_holds_what_a_name_stands_for(tmp_path: Path) -> None:
     assert Source.model_validate(named).model_dump(mode="json") == named
     other = source_of(tmp_path, '[corpus.sources.rules]\nlike = "nice"\nheading_depth = 2').model_dump(mode="json")
     assert sha256_json(named) != sha256_json(other)
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs/sources.md"
+
+
+def test_what_the_documentation_shows_is_a_recipe(tmp_path: Path, shared: Path) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 3
+    head = '[[corpus.sources]]\nname = "x"\nformat = "guidelines"\npath = "x"\n'
+    sources = []
+    for example in examples:
+        (tmp_path / "r.toml").write_text('name = "x"\n[base]\npath = "seedling"\n' + (example if "[[" in example else head + example))
+        corpus = read_recipe(tmp_path / "r.toml").corpus
+        assert corpus is not None
+        sources.append(corpus.sources[0])
+    path = shared / "corpus/guidelines_xml/ngc-10349.xml"
+    page = read_guideline(path.read_bytes(), Origin("ngc", "medical", path.name))
+    assert isinstance(page, Document) and sources[1].rules is not None and "# Description of Methods Used" in page.text
+    found = apply_rules(page, sources[1].rules)
+    assert isinstance(found, Document) and "# Description of" not in found.text and "# Major Recommendations" in found.text
+    for name, source in registry().items():
+        assert f"| `{name}` | {source.publisher} | {source.form} | {source.articles:,} | {source.tokens:,} |" in text
+    for key in Rules.model_fields:
+        assert f"| `{key} = " in text
 
 
 def test_rules_apply_to_any_format_and_their_drops_are_counted(tmp_path: Path) -> None:

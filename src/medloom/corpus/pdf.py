@@ -38,8 +38,9 @@ def read_pdf(data: bytes, origin: Origin) -> Document | Drop:
         named = one_line(file.get_metadata_value("Title"))
         for number in range(len(file)):
             page = file[number]
-            pages.append(reader.lines(page, number))
-            heights.append(page.get_height())
+            lines, height = reader.lines(page, number)
+            pages.append(lines)
+            heights.append(height)
             page.close()
     except pypdfium2.PdfiumError as error:
         return origin.drop("unreadable-file", str(error))

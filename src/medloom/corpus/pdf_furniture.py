@@ -15,6 +15,7 @@ _PAGE_NUMBER = re.compile(r"[\s|\u2013-]*(?:page\s+)?(?:\d{1,4}(?:\s+\d{1,4})?|[
 LEADERS = re.compile(r"(?:[.\u2026\u00b7]\s?){4,}\s*(?:\d{1,4}|[ivxlc]{1,7})?\s*$", re.IGNORECASE)
 _ENDS_IN_NUMBER = re.compile(r"\S\s+(?:\d{1,3}|[ivxlc]{1,6})$")
 _BULLET = re.compile(r"[•●▪■◦‣∙·\u2013-]\s")
+_NOTE = re.compile(r"(?:\d{1,2}|[*†‡])\s?[A-Z]")
 _PARTED = re.compile(rf"(\w+){BROKEN}\s*(\w+)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _COMPOUND = re.compile(r"([^\W\d_]{2,})[-\u2010\u2011]([^\W\d_]{2,})")
@@ -52,7 +53,7 @@ def without_furniture(pages: list[list[Line]], heights: list[float], body: float
             return True
         if is_apart and near(places, line) >= often:
             return True
-        return is_apart and line.bottom < FOOT_EDGE * height and line.size < body
+        return is_apart and line.bottom < FOOT_EDGE * height and line.size < body and not _NOTE.match(line.text)
 
     marked = [{id(line) for line in edge if runs(line, height, line in lone)}
               for edge, height, lone in zip(edges, heights, apart, strict=True)]

@@ -7,6 +7,7 @@ columns are told apart by the space between them. A line that pdfium takes toget
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections import Counter
 from itertools import pairwise
@@ -47,25 +48,38 @@ class Reader:
         self._name = ctypes.create_string_buffer(96)
         self._flags = ctypes.c_int()
         self._is_bold: dict[bytes, bool] = {}
+        self._turned = (0, 0.0, 0.0)  # quarters by which the page in hand is turned, its width and height before that
 
-    def lines(self, page: Any, number: int) -> list[Line]:
-        """The lines of a page in the order of reading, those that stand on their side left out. Raises PdfiumError."""
+    def lines(self, page: Any, number: int) -> tuple[list[Line], float]:
+        """The lines of a page in the order of reading, and its height in points, both as the page is held to read most of its text; what
+        stands otherwise is left out. Raises PdfiumError."""
         text_page = page.get_textpage()
         try:
-            lines, starts = self._lines(text_page, number)
-            width = page.get_width()
+            width, height = page.get_size() if page.get_rotation() % 180 == 0 else reversed(page.get_size())
+            found = self._found(text_page)
+            turns: Counter[int] = Counter()
+            for text, first, _ in found:
+                turns[self._turn(text_page, first)] += len(text)
+            turn = max(turns, key=lambda turn: (turns[turn], -turn), default=0)
+            self._turned = (turn, width, height)
+            if len(turns) > 1:
+                found = [entry for entry in found if self._turn(text_page, entry[1]) == turn]
+            lines = [self._line(text_page, number, *entry) for entry in found]
+            starts = [first for _, first, _ in found]
+            if turn % 2:
+                width, height = height, width
             gutter = self._gutter(text_page, lines, starts)
             if gutter:
                 lines = self._split(text_page, lines, starts, gutter)
         finally:
             text_page.close()
-        return _with_numbers_joined(_in_order(lines, width))
+        return _with_numbers_joined(_in_order(lines, width)), height
 
-    def _lines(self, text_page: Any, number: int) -> tuple[list[Line], list[int]]:
-        lines: list[Line] = []
-        starts: list[int] = []
+    def _found(self, text_page: Any) -> list[tuple[str, int, int]]:
+        """(text, place of its first character, of its last) of each line, places as pdfium counts them."""
+        found: list[tuple[str, int, int]] = []
         text_of_page = text_page.get_text_range()
-        place = 0  # pdfium counts UTF-16 units, and characters that have no text
+        place = 0  # in UTF-16 units
         has_textless = len(text_of_page) + len(_OUTSIDE_BMP.findall(text_of_page)) != text_page.count_chars()
         for whole in text_of_page.replace("\x02", BROKEN).split("\n"):
             text = whole.strip()
@@ -73,21 +87,35 @@ class Reader:
             if text:
                 first = place + len(whole) - len(whole.lstrip())
                 last = place + len(whole.rstrip()) + wide - 1
-                if has_textless:
+                if has_textless:  # characters that have no text count all the same
                     first, last = (self._raw.FPDFText_GetCharIndexFromTextIndex(text_page, index) for index in (first, last))
-                left, bottom, _, top = self._box(text_page, first)
-                right = self._box(text_page, last)[2]
-                upright = right - left > 0.8 * len(text) or len(text) < 4 or BROKEN in text or top - bottom > 5
-                if upright:
-                    bold = self._bold(text_page, first) and self._bold(text_page, last)
-                    lines.append(Line(text, number, left, right, bottom, top - bottom, bold, text.count(BROKEN)))
-                    starts.append(first)
+                found.append((text, first, last))
             place += len(whole) + wide + 1
-        return lines, starts
+        return found
+
+    def _line(self, text_page: Any, number: int, text: str, first: int, last: int) -> Line:
+        left, bottom, _, top = self._box(text_page, first)
+        right = self._box(text_page, last)[2]
+        bold = self._bold(text_page, first) and self._bold(text_page, last)
+        return Line(text, number, left, right, bottom, top - bottom, bold, text.count(BROKEN))
+
+    def _turn(self, text_page: Any, place: int) -> int:
+        """By how many quarters of a circle a character is turned, clockwise."""
+        angle = float(self._raw.FPDFText_GetCharAngle(text_page, place))  # -1 where there is none
+        return round(max(angle, 0.0) / (math.pi / 2)) % 4
 
     def _box(self, text_page: Any, place: int) -> tuple[float, float, float, float]:
-        self._raw.FPDFText_GetLooseCharBox(text_page, place, self._rect)
-        return self._rect.left, self._rect.bottom, self._rect.right, self._rect.top
+        """(left, bottom, right, top) of a character, seen as the text of the page is read."""
+        rect = self._rect
+        self._raw.FPDFText_GetLooseCharBox(text_page, place, rect)
+        turn, width, height = self._turned
+        if turn == 0:
+            return rect.left, rect.bottom, rect.right, rect.top
+        if turn == 1:
+            return height - rect.top, rect.left, height - rect.bottom, rect.right
+        if turn == 2:
+            return width - rect.right, height - rect.top, width - rect.left, height - rect.bottom
+        return rect.bottom, width - rect.right, rect.top, width - rect.left
 
     def _bold(self, text_page: Any, place: int) -> bool:
         length = self._raw.FPDFText_GetFontInfo(text_page, place, self._name, 96, self._flags)
