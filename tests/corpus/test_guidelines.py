@@ -40,7 +40,8 @@ PAGE = b"""<html lang="en"><head><title>Dosing | Site</title><meta name="citatio
 <nav><a href="/">Home</a> <a href="/login">Log in</a></nav><main><h1>Dosing of the drug</h1>
 <p>Give <5 mg/kg per day; if age > 3 y give 10 mg/kg [with food], for counts of 10<sup>9</sup>/L and a PaCO<sub>2</sub> above 45.</p>
 <p><b>Warnings</b></p><p>or wait and see how it goes, as the <em>physician</em> decides, since obesity is *no* reason to_stop it.</p>
-<table><tr><th>Age</th><th>Dose</th></tr><tr><td>< 3 y</td><td><b>5 mg</b></td></tr></table>
+<table><tr><th>Age</th><th>Dose</th></tr><tr><td>< 3 y</td><td><b>5 mg</b></td></tr>
+<tr><td><p><b>Older</b></p><p>children</p></td><td><ul><li>10 mg</li><li>once more.</li></ul></td></tr></table>
 <h2>References</h2><p>1. Smith J. A matter that was found out in a trial, and written down. 2001.</p></main></body></html>"""
 
 
@@ -50,7 +51,7 @@ def test_a_page_keeps_what_it_says() -> None:
     text = document.text
     assert "Give <5 mg/kg per day; if age > 3 y give 10 mg/kg [with food], for counts of 10^9/L and a PaCO2 above 45." in text
     assert "or wait and see how it goes, as the physician decides, since obesity is *no* reason to_stop it." in text
-    assert "\n## Warnings\n" in text and "| < 3 y | 5 mg |" in text
+    assert "\n## Warnings\n" in text and "| < 3 y | 5 mg |" in text and "| Older: children | 10 mg; once more. |" in text
     assert "Log in" not in text and "Smith" not in text and "\\" not in text and "**" not in text
 
 

@@ -83,14 +83,23 @@ def _title(tree: Any) -> str | None:
 def _plain_marks(tree: Any) -> None:
     """In place: a paragraph that is all bold becomes a heading below the last one, other marks of emphasis leave their words.
 
-    Else they would stand in the text as ** and <sup>.
+    Else they would stand in the text as ** and <sup>. What stands below one another in a cell, which becomes one line, is kept apart
+    by a colon or semicolon.
     """
     level = 1
     for element in tree.iter("h1", "h2", "h3", "h4", "h5", "h6", "p"):
         if element.tag != "p":
             level = int(element.tag[1])
-        elif _is_heading(element):
-            element.tag = f"h{min(level + 1, 6)}"
+        elif _is_all_bold(element):
+            if _is_in(element, ("td", "th")):
+                if element.getnext() is not None:
+                    _append(element, ":")
+            elif not _is_in(element, ("li",)):
+                element.tag = f"h{min(level + 1, 6)}"
+    for cell in tree.iter("td", "th"):
+        for element in cell.iter("li", "p"):
+            if element.getnext() is not None:
+                _append(element, ";")
     for element in list(tree.iter(*_SLANTED)):
         if element.getparent() is not None:
             if element.tag == "sup":
@@ -101,9 +110,21 @@ def _plain_marks(tree: Any) -> None:
             element.drop_tag()
 
 
-def _is_heading(paragraph: Any) -> bool:
-    if any(local(e) in ("td", "th", "li") for e in paragraph.iterancestors()):
-        return False
+def _is_in(element: Any, names: tuple[str, ...]) -> bool:
+    return any(local(e) in names for e in element.iterancestors())
+
+
+def _append(element: Any, mark: str) -> None:
+    """Put a mark at the end of an element's words, where they end in none."""
+    words = element.text_content().rstrip()
+    if words and not words.endswith(_SENTENCE_ENDS):
+        if len(element):
+            element[-1].tail = (element[-1].tail or "").rstrip() + mark
+        else:
+            element.text = element.text.rstrip() + mark
+
+
+def _is_all_bold(paragraph: Any) -> bool:
     inner = [e for e in paragraph if local(e) != "br"]
     if not inner or any(local(e) not in ("strong", "b") for e in inner) or (paragraph.text or "").strip():
         return False
