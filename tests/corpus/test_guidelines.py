@@ -55,6 +55,13 @@ def test_a_page_keeps_what_it_says() -> None:
     assert "Log in" not in text and "Smith" not in text and "\\" not in text and "**" not in text
 
 
+def test_a_page_with_controls_in_it_and_a_wrong_charset_is_read() -> None:
+    data = PAGE.replace(b"10<sup>9</sup>", b"10<sup>\x009\x02</sup>").replace(b"<head>", b"<head><meta charset=iso-8859-1>").replace(
+        b"or wait", b"\x93or wait\x94")
+    document = read_guideline(data, Origin("guidelines", "medical", "a.html"))
+    assert isinstance(document, Document) and "10^9/L" in document.text and "\u201cor wait\u201d" in document.text
+
+
 def test_real_duplicates_give_the_same_text(shared: Path) -> None:
     folder = shared / "corpus/guidelines_html/with_dups"
     texts = {document.text for path in folder.rglob("*50489.htm") if isinstance(document := read(path), Document)}

@@ -20,6 +20,7 @@ _ERROR_PAGE = re.compile(r"[45]\d\d\b|page not found|error\b|access denied", re.
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _DATES = ("citation_publication_date", "citation_date", "article:published_time", "datepublished", "dcterms.issued", "dc.date.issued",
           "dcterms.date", "dc.date", "pubdate", "date")
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()<>#+.!~-])")
 _SLANTED = ("strong", "b", "em", "i", "u", "sub", "sup")
 _SENTENCE_ENDS = (".", ";", ":", ",", "!", "?")
@@ -60,14 +61,17 @@ def read_html(data: bytes, origin: Origin) -> Document | Drop:
 
 
 def decode_html(data: bytes) -> str:
-    """A page as text: by the charset that it declares, where Python knows it, else as `decode` does."""
+    """A page as text: by the charset that it declares, where Python knows it, else as `decode` does.
+
+    Latin-1 means Windows-1252, as to browsers. What a parser would not take is left out: controls, and an XML declaration.
+    """
     declared = re.search(rb"<meta[^>]+charset=[\"']?([A-Za-z0-9_-]+)", data[:4096], re.IGNORECASE)
-    # An XML declaration in text that is already decoded makes lxml refuse it.
+    charset = declared[1].decode().lower() if declared else "utf-8"
     try:
-        text = data.decode(declared[1].decode() if declared else "utf-8")
-    except (LookupError, UnicodeDecodeError):
+        text = data.decode("cp1252" if charset in ("iso-8859-1", "latin1", "us-ascii", "ascii") else charset)
+    except (LookupError, UnicodeError):
         text = decode(data)
-    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff"))
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", _UNFIT.sub("", text).lstrip("\ufeff"))
 
 
 def _title(tree: Any) -> str | None:
