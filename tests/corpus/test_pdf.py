@@ -71,6 +71,7 @@ def test_real_guidelines_read_as_running_text(real: dict[str, Document]) -> None
 
 def test_real_headings_are_found_whole_with_their_level(real: dict[str, Document]) -> None:
     for key, heading in (("mpox", "# 3. Who do these recommendations apply to?"), ("mpox", "### 2.8.1 Infectious period"),
+                         ("mpox", "## 9.3 Infection prevention and control"), ("mpox", "### 7.2.2 Step 2: Convening the GDG"),
                          ("mpox", "# 6. Recommendations for patients at high risk and those with complications or severe mpox"),
                          ("echinococcosis", "# 4. Publication, dissemination, monitoring and evaluation"),
                          ("dengue", "#### 4.2.1.1 Evidence to decision"), ("sickle", "### 2.1.2 Guideline Development Group"),

@@ -21,6 +21,7 @@ SAMPLED_LINES = 8
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi", re.IGNORECASE)
 _OUTSIDE_BMP = re.compile("[\U00010000-\U0010ffff]")
 _NUMBER_ALONE = re.compile(r"(?:\d{1,4}|[ivxlc]{1,7})$", re.IGNORECASE)
+_SECTION_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,4}\.?$")
 
 
 class Line(NamedTuple):
@@ -185,12 +186,14 @@ def _in_order(lines: list[Line], width: float) -> list[Line]:
 
 
 def _with_numbers_joined(lines: list[Line]) -> list[Line]:
-    """Lines in which a number that stands alone at the end of a row, as in a table of contents, is part of the row."""
+    """Lines with the numbers that stand alone in their row: at its end, as in a table of contents, or before a heading."""
     joined: list[Line] = []
     for line in lines:
-        if (joined and _NUMBER_ALONE.match(line.text) and abs(joined[-1].bottom - line.bottom) < SAME_ROW
-                and line.left > joined[-1].right):
-            joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {line.text}", right=line.right)
+        last = joined[-1] if joined else None
+        if last and abs(last.bottom - line.bottom) < SAME_ROW and line.left > last.right and (
+                _NUMBER_ALONE.match(line.text)
+                or (_SECTION_NUMBER.match(last.text) and line.left < last.right + 3 * line.size and last.bold == line.bold)):
+            joined[-1] = last._replace(text=f"{last.text} {line.text}", right=line.right, breaks=last.breaks + line.breaks)
         else:
             joined.append(line)
     return joined

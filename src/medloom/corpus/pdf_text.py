@@ -15,7 +15,7 @@ HEADING_CHARACTERS = 160
 HEADING_LINES = 3
 HALF = 200.0  # points: lines that begin this far apart are of different columns
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){0,4})\.?\s+[A-Z]")
-_PLAIN_NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){1,4})\.?\s+[A-Z][^.;:]{2,90}$")
+_PLAIN_NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){1,4})\.?\s+[A-Z][^.;]{2,90}$")
 _NAMED = re.compile(r"(?:abstract|background|introduction|methods|results|discussion|conclusions?|recommendations?|acknowledge?ments"
                     r"|references|bibliography|executive summary|glossary|abbreviations(?: and acronyms)?|foreword|annex(?:es)?\b.{0,80}"
                     r"|appendix\b.{0,80})$", re.IGNORECASE)
