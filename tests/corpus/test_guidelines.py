@@ -168,6 +168,13 @@ def test_html_inside_markdown_is_read_and_comparisons_stay(shared: Path) -> None
             assert kept == source
 
 
+def test_real_bullets_of_every_kind_are_list_items(shared: Path) -> None:
+    document = read(shared / "corpus/guidelines_txt/nstg/FEVERS_ MANAGEMENT APPROACH.txt")
+    assert isinstance(document, Document)
+    assert "\n- Rectal temperature is greater than 38\u00b0C Or\n" in document.text  # with a Japanese middle dot in the file
+    assert "\n- Periodicity, grade, and duration of fever" in document.text
+
+
 def test_markdown_is_kept_as_it_stands(shared: Path) -> None:
     document = read(shared / "corpus/guidelines_txt/nice/08-CG151.txt")
     assert isinstance(document, Document) and document.title == "Neutropenic Sepsis Prevention"

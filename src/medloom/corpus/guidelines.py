@@ -12,6 +12,7 @@ from .html import read_html
 from .html_fragment import without_html
 from .pdf import read_pdf
 
+_DOT_BULLET = re.compile(r"^([ \t]*)[\u30fb\uff65][ \t]*", re.MULTILINE)  # a Japanese middle dot, where it stands for a bullet
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 
 
@@ -19,7 +20,7 @@ def read_guideline(data: bytes, origin: Origin) -> Document | Drop:
     """One document from the bytes of a file; a Drop with a reason where there is none in them."""
     readers = {".pdf": read_pdf, ".html": read_html, ".htm": read_html, ".xhtml": read_html, ".xml": read_guideline_xml}
     reader = readers.get(suffix(origin.name))
-    return reader(data, origin) if reader else _document(without_html(decode(data)), origin)
+    return reader(data, origin) if reader else _document(_DOT_BULLET.sub(r"\1- ", without_html(decode(data))), origin)
 
 
 def read_text(data: bytes, origin: Origin) -> Document | Drop:
