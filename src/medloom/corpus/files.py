@@ -15,7 +15,7 @@ PACKINGS = (".gz", ".zst")
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "medline": (".xml",),
     "jats": (".xml", ".nxml"),
-    "guidelines": (".html", ".htm", ".xhtml", ".pdf", ".txt", ".md", ".markdown"),
+    "guidelines": (".html", ".htm", ".xhtml", ".xml", ".pdf", ".txt", ".md", ".markdown"),
     "s2orc": (".jsonl", ".ndjson", ".json", ".gz"),  # the Datasets API's files are named by a number and .gz alone
     "jsonl": (".jsonl", ".ndjson", ".json", ".gz"),
     "parquet": (".parquet",),

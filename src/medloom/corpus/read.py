@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json, write_json
-from medloom.recipe import Corpus, Source
+from medloom.recipe import Corpus, Rules, Source
 
 from .database import blocks, database, scan
 from .document import DROPPED, SCHEMA, Document, Drop, Origin, ShardWriter, drop_row, tables
@@ -28,12 +28,14 @@ from .guidelines import read_guideline, read_text
 from .jats import read_jats
 from .markup import Markup
 from .medline import Deletion, Versioned, read_medline
+from .rules import apply_rules
 from .s2orc import read_s2orc
 
-VERSION = 2  # of what the readers make of a file; a half-done read by another version is not gone on from
+VERSION = 3  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
 SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
+Item = Document | Versioned | Deletion | Drop
 RECORDS = {"s2orc": read_s2orc, "jsonl": read_json_lines, "parquet": read_parquet}
 FILES = pa.schema([("path", pa.string()), ("sha256", pa.string()), ("bytes", pa.int64())])
 COUNTED = pa.schema([*FILES, ("documents", pa.int64()), ("dropped", pa.int64())])
@@ -132,7 +134,7 @@ def read_shard(shard: Reading) -> Mapping[str, Any]:
     with (ShardWriter(shard.out) as documents, ShardWriter(shard.beside("dropped"), DROPPED) as dropped,
           ShardWriter(shard.beside("files"), FILES) as files, ShardWriter(shard.beside("versions"), VERSIONS) as versions):
         for name in shard.names:
-            for item in _read(shard, name):
+            for item in _ruled(_read(shard, name), shard.source.rules):
                 if isinstance(item, Drop):
                     dropped.add(drop_row(item, shard.source.name))
                 elif isinstance(item, Deletion):
@@ -149,7 +151,7 @@ def read_shard(shard: Reading) -> Mapping[str, Any]:
     return {"documents": documents.rows}
 
 
-def _read(shard: Reading, name: str) -> Iterator[Document | Versioned | Deletion | Drop]:
+def _read(shard: Reading, name: str) -> Iterator[Item]:
     """What one file holds; damage to the file itself comes last, as a Drop of its own."""
     source, path = shard.source, shard.base / name
     faults: list[tuple[str, str]] = []
@@ -166,6 +168,21 @@ def _read(shard: Reading, name: str) -> Iterator[Document | Versioned | Deletion
             yield WHOLE_FILE[source.format](data, origin)
     for reason, detail in faults:
         yield origin.drop(reason, detail)
+
+
+def _ruled(items: Iterator[Item], rules: Rules | None) -> Iterator[Item]:
+    """What was read, after the rules of its source."""
+    if rules is None:
+        yield from items
+        return
+    for item in items:
+        if isinstance(item, Document):
+            yield apply_rules(item, rules)
+        elif isinstance(item, Versioned):
+            left = apply_rules(item.document, rules)
+            yield left if isinstance(left, Drop) else replace(item, document=left)
+        else:
+            yield item
 
 
 def _superseded(connection: Any, shards: Sequence[Reading]) -> dict[int, dict[int, str]]:

@@ -1,0 +1,184 @@
+"""The recipe's tables other than the corpus: world, base model, training, evaluation, export, machine, grid, card."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .part import Moment, Name, Part, Positive
+
+
+class World(Part):
+    """The invented world, written first; the recipe's relative paths then lie in it."""
+
+    seed: int = 1
+    size: Literal["demo", "tiny"] = "demo"
+
+
+class Shape(Part):
+    """A new network of the Llama family, drawn at random. Sizes in features, heads, layers, tokens."""
+
+    hidden: Positive = 256
+    feed_forward: Positive = 768
+    layers: Positive = 4
+    heads: Positive = 4
+    kv_heads: Positive = 2
+    context: Positive = 512
+    vocabulary: Positive = 1024
+    tied: bool = True
+    rope_theta: float = Field(default=10_000.0, gt=0)
+
+    @model_validator(mode="after")
+    def _divides(self) -> Shape:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden = {self.hidden} is not a multiple of heads = {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads = {self.heads} is not a multiple of kv_heads = {self.kv_heads}")
+        return self
+
+
+class Base(Part):
+    """The model that is adapted: a folder in Hugging Face form, a llama2.c checkpoint, the shipped seedling, or a new shape."""
+
+    path: str | None = None
+    tokenizer: str | None = None
+    new: Shape | None = None
+    name: str | None = None
+    licence: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Base:
+        if (self.path is None) == (self.new is None):
+            raise ValueError('give either base.path (a model folder, a llama2.c .bin, or "seedling") or base.new (a shape), not both')
+        if self.path is not None and self.path.endswith(".bin") and self.tokenizer is None:
+            raise ValueError("base.path is a llama2.c checkpoint, which holds no tokenizer: name it in base.tokenizer")
+        return self
+
+
+class Training(Part):
+    """One pass of the trainer, for continued pretraining and finetuning alike.
+
+    `batch` is in sequences of `length` tokens for one optimiser step, whatever the layout; `micro_batch` of them are
+    computed at a time. Rates are per step; `warmup` and `decay_to` are shares of the steps and of the peak rate.
+    """
+
+    epochs: float = Field(default=1.0, gt=0)
+    tokens: Positive | None = None
+    length: Positive = 512
+    batch: Positive = 16
+    micro_batch: Positive = 16
+    rate: float = Field(default=3e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.02, ge=0, lt=1)
+    decay_to: float = Field(default=0.1, ge=0, le=1)
+    betas: tuple[Moment, Moment] = (0.9, 0.95)
+    epsilon: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _divides(self) -> Training:
+        if self.batch % self.micro_batch:
+            raise ValueError(f"batch = {self.batch} is not a multiple of micro_batch = {self.micro_batch}")
+        if self.tokens is not None and "epochs" in self.model_fields_set:
+            raise ValueError("give either epochs or tokens: each says how much is read")
+        return self
+
+
+class Finetuning(Training):
+    """Finetuning on the training questions of `benchmarks`; only the answers are learned. `replay` mixes in corpus text."""
+
+    benchmarks: tuple[str, ...] = Field(min_length=1)
+    replay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Layout(Part):
+    """How many ways the work is split: data, tensor and pipeline parallel."""
+
+    data: Positive = 1
+    tensor: Positive = 1
+    pipeline: Positive = 1
+
+    @property
+    def processes(self) -> int:
+        """Ranks in the whole layout."""
+        return self.data * self.tensor * self.pipeline
+
+
+class Benchmark(Part):
+    """A benchmark: `kind` names its reader, `path` the folder or file with its questions."""
+
+    name: Name
+    kind: Literal["medqa", "pubmedqa", "truthfulqa"]
+    path: str
+    train: str | None = None
+    shots: int = Field(default=0, ge=0)
+    mode: Literal["top-token", "option-text"] = "top-token"
+    limit: Positive | None = None
+
+
+class Evaluation(Part):
+    """What is asked, of which benchmarks, and how. Of each held-out document the first `heldout_characters` are measured."""
+
+    benchmarks: tuple[Benchmark, ...] = ()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch: Positive = 16
+    heldout_characters: Positive = 10_000
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Evaluation:
+        names = [benchmark.name for benchmark in self.benchmarks]
+        if len(set(names)) < len(names):
+            raise ValueError("two benchmarks carry the same name; names must differ")
+        return self
+
+
+GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"]
+
+
+class Export(Part):
+    """Which GGUF files are written, and on how many held-out positions each is held against the original."""
+
+    types: tuple[GGUFType, ...] = Field(default=("F16", "Q8_0", "Q4_K_M"), min_length=1)
+    positions: Positive = 256
+
+    @model_validator(mode="after")
+    def _types_differ(self) -> Export:
+        if len(set(self.types)) < len(self.types):
+            raise ValueError(f"types names one twice: {', '.join(self.types)}")
+        return self
+
+
+class Hardware(Part):
+    """The machine a run is meant for. Watts per accelerator, gigabytes (1e9 bytes) per accelerator, dollars per hour of one."""
+
+    name: str = "this machine"
+    count: Positive = 1
+    peak_tflops: float = Field(default=0.2, gt=0)
+    memory_gb: float = Field(default=16.0, gt=0)
+    watts: float = Field(default=100.0, gt=0)
+    dollars_per_hour: float | None = Field(default=None, ge=0)
+    overhead: float = Field(default=1.0, ge=1)
+
+
+class Grid(Part):
+    """The electricity: grams of CO2 equivalent per kWh with its origin, and the data centre's power usage effectiveness."""
+
+    region: str = "world"
+    g_per_kwh: float = Field(default=480.0, ge=0)
+    source: str = "Ember, Global Electricity Review 2024: world average of 2023"
+    pue: float = Field(default=1.0, ge=1)
+
+
+class Card(Part):
+    """What the model card says and no run can know."""
+
+    model_name: str | None = None
+    authors: str | None = None
+    licence: str | None = None
+    intended_use: str | None = None
+    contact: str | None = None
