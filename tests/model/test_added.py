@@ -106,6 +106,10 @@ def test_tokens_that_a_user_of_transformers_added(trained: Path, tmp_path: Path)
     for text in ("a [note] b", "The dose was halved.", "no token"):
         assert [1, *ours.encode(text)] == theirs(text)["input_ids"]
     assert 342 not in ours.encode("<pad>") and 342 in theirs("<pad>")["input_ids"]
+    extend_tokenizer(tmp_path, ["[fig]"], tmp_path / "more")
+    more, theirs = load_tokenizer(tmp_path / "more"), AutoTokenizer.from_pretrained(tmp_path / "more")
+    assert more.vocab_size == len(theirs) == 344
+    assert all([1, *more.encode(text)] == theirs(text)["input_ids"] for text in ("a [note] b [fig] c", "The dose[fig] was halved."))
     (tmp_path / "tokenizer.model").write_bytes((trained / "tokenizer.model").read_bytes())
     assert load_tokenizer(tmp_path).vocab_size == 343
 
@@ -123,6 +127,9 @@ def test_what_is_refused(trained: Path, tmp_path: Path) -> None:
         with pytest.raises(Refusal, match=match):
             extend_tokenizer(trained, tokens, tmp_path / "out", document_end=end)
     assert not (tmp_path / "out").exists()
+    for token in ("<s>", "\u2581dose"):
+        with pytest.raises(Refusal, match="there already"):
+            extend_tokenizer(trained, [token], tmp_path / "vocabulary")
     extend_tokenizer(trained, ["[a]"], tmp_path)
     with pytest.raises(Refusal, match="there already"):
         extend_tokenizer(tmp_path, ["[a]"], tmp_path / "again")

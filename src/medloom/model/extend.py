@@ -43,14 +43,20 @@ def extend_tokenizer(folder: Path, tokens: Sequence[str], out: Path, *, document
     if not (out / "tokenizer.json").is_file() and not old.is_sentencepiece:
         _from_tiktoken(old, out)
     content, settings = read_json(out / "tokenizer.json"), read_json(out / "tokenizer_config.json")
+    entries = {token.id: _entry(token) for token in added}
     if content:
+        there = {*content["model"]["vocab"], *(entry["content"] for entry in content["added_tokens"])} & {*tokens}
+        if there:
+            raise Refusal(f"{folder}: the token {min(there)!r} is there already; name each new token once")
         content["added_tokens"] += [{"id": token.id, **_entry(token)} for token in fresh]
         if adds_bos is not None:
             content["post_processor"] = _opening(old, content, adds_bos)
         write_text(out / "tokenizer.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        entries |= {entry["id"]: {key: value for key, value in entry.items() if key != "id"}
+                    for entry in content["added_tokens"] if entry["id"] in entries}
     write_json(out / "added_tokens.json", {token.text: token.id for token in added})
     settings["add_bos_token"] = old.adds_bos if adds_bos is None else adds_bos
-    settings["added_tokens_decoder"] = {str(token.id): _entry(token) for token in added} | settings.get("added_tokens_decoder", {})
+    settings["added_tokens_decoder"] = settings.get("added_tokens_decoder", {}) | {str(number): entry for number, entry in entries.items()}
     if document_end is not None:
         settings["document_end"] = document_end
     write_json(out / "tokenizer_config.json", settings)
