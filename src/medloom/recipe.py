@@ -97,7 +97,7 @@ class Source(Part):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    format: Literal["medline", "jats", "guidelines", "jsonl", "parquet", "text"]
+    format: Literal["medline", "jats", "s2orc", "guidelines", "jsonl", "parquet", "text"]
     path: str
     domain: Literal["medical", "general"] = "medical"
     licence: str | None = None

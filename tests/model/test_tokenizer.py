@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer
 
 from medloom.ledger import Refusal
-from medloom.model import load_tokenizer, train_tokenizer
-from medloom.model.sentencepiece_file import read_pieces, write_pieces
+from medloom.model import encoders, load_tokenizer, train_tokenizer
+from medloom.model.encoders import SentencePiece, TikToken
+from medloom.model.sentencepiece_file import USER_DEFINED, Piece, cut_at_spaces, read_pieces, write_pieces
 from medloom.model.tokenizer import complete_tokenizer
 
 HARD = ["", " ", "  two spaces", "a\n\nb\tc", "dose <5 mg/kg; if age > 3 y", "Äpfel ½ 温度 🙂", "<s> is text </s>", "x" * 300, " lead",
@@ -53,9 +58,9 @@ def test_published_facts(shared: Path) -> None:
     llama2, llama3 = (load_tokenizer(shared / "tokenizers" / name) for name in ("llama2", "llama3"))
     assert (llama2.vocab_size, llama2.bos_id, llama2.eos_id, llama2.adds_bos) == (32000, 1, 2, True)
     assert (llama3.vocab_size, llama3.bos_id, llama3.eos_id, llama3.adds_bos) == (128256, 128000, 128001, True)
-    assert llama2.encode_documents(["Hello world"]) == [[1, 15043, 3186, 2]]
-    assert llama2.encode_batch(HARD, threads=2) == [llama2.encode(text) for text in HARD]
-    assert llama3.encode_batch(HARD, threads=2) == [llama3.encode(text) for text in HARD]
+    assert [ids.tolist() for ids in llama2.encode_documents(["Hello world"])] == [[1, 15043, 3186, 2]]
+    assert llama2.encode_batch(HARD) == [llama2.encode(text) for text in HARD]
+    assert llama3.encode_batch(HARD) == [llama3.encode(text) for text in HARD]
 
 
 def test_learned_tokenizer(trained: Path, tmp_path: Path) -> None:
@@ -90,6 +95,61 @@ def test_the_tokenizers_form_of_a_real_vocabulary(shared: Path, tmp_path: Path) 
     sample = next((shared / "corpus").rglob("*.txt")).read_text(encoding="utf-8", errors="replace")[:20_000]
     for text in [*HARD, *(text for text, _ in vectors(shared / "vocab/ggml-vocab-llama-spm.gguf")), sample]:
         assert other.encode(text) == ours.encode(text), repr(text[:50])
+
+
+def real_texts(shared: Path) -> Iterator[str]:
+    corpus = shared / "corpus"
+    for pattern, count in (("general/books/*.md", 3), ("guidelines_txt/*/*", 4), ("jats/**/*.xml", 3), ("general/wikitext2/test.txt", 1),
+                           ("general/*.jsonl", 1)):
+        paths = sorted(path for path in corpus.glob(pattern) if path.is_file())[:count]
+        assert paths
+        yield from (path.read_text(encoding="utf-8", errors="replace")[:120_000] for path in paths)
+
+
+def hostile_texts(count: int) -> Iterator[str]:
+    draw = random.Random(7)
+    for alphabet in (" \u2581\na", " a\n\tb1.", "  \u2581é温🙂\r\n\x00\u00a0<s>", "[REF]INST \n"):
+        yield from ("".join(draw.choices(alphabet, k=draw.randrange(30))) for _ in range(count))
+
+
+@pytest.mark.parametrize("name", [
+    "llama2/tokenizer.model", "mistral/tokenizer.model.v1", "mistral/mistral_instruct_tokenizer_241114.model.v7"])
+def test_words_alone_get_the_ids_that_the_whole_text_gives(shared: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path = shared / "tokenizers" / name
+    assert cut_at_spaces(read_pieces(path))
+    ours, theirs = SentencePiece(path), SentencePieceProcessor(model_file=str(path))
+    for text in [*real_texts(shared), *hostile_texts(500), *HARD, "", "\n", " ", "\u2581", "wor\u2581d"]:
+        assert np.array_equal(ours.encode(text), theirs.encode(text, return_type="numpy")), repr(text[:60])
+    monkeypatch.setattr(encoders, "WORDS_KEPT", 100)  # the words are forgotten now and then
+    forgetful = SentencePiece(path)
+    for text in real_texts(shared):
+        assert np.array_equal(forgetful.encode(text), ours.encode(text))
+        assert forgetful._words is not None and len(forgetful._words) <= 101
+
+
+def test_no_cut_where_a_piece_could_lie_across_it(trained: Path, tmp_path: Path) -> None:
+    model = read_pieces(trained / "tokenizer.model")
+    assert cut_at_spaces(model)
+    for piece in (Piece("d\u2581o", 1.0), Piece("s\n", 1.0), Piece("\n\n", 1.0), Piece("\u2581\n", 1.0), Piece("a b", 0.0, USER_DEFINED),
+                  Piece("\n", 0.0, USER_DEFINED)):
+        assert not cut_at_spaces(replace(model, pieces=(*model.pieces, piece))), piece
+    for changed in ({"model_type": 1}, {"byte_fallback": False}, {"dummy_prefix": False}, {"plain": False}):
+        assert not cut_at_spaces(replace(model, **changed))
+    write_pieces(tmp_path / "tokenizer.model", replace(model, pieces=(*model.pieces, Piece("d\u2581", 1.0), Piece("d\u2581o", 2.0))))
+    text = "The dose was halved of two patients"
+    crossing, apart = SentencePiece(tmp_path / "tokenizer.model"), SentencePiece(trained / "tokenizer.model")
+    assert 421 in crossing.encode(text) and crossing.decode(crossing.encode(text).tolist()) == text
+    assert not np.array_equal(crossing.encode(text), apart.encode(text))
+
+
+def test_white_space_without_end_is_cut_as_tiktoken_would(shared: Path) -> None:
+    tokenizer = TikToken(shared / "tokenizers/llama3/tokenizer.model", {})
+    for before, run, after in (("x.", " ", "b"), ("\n", "\t", "1"), ("", " \u00a0", ""), ("x", " ", "\n\nb"), ("\x1c", " ", "\x1cb")):
+        text = before + run * 270_000 + after
+        assert np.array_equal(tokenizer.encode(text), tokenizer._encoding.encode_ordinary(text))
+    with pytest.raises(ValueError, match="stack"):
+        tokenizer._encode(" " * 1_100_000 + "b")
+    assert tokenizer.decode(tokenizer.encode("a" + " " * 1_100_000 + "b").tolist()) == "a" + " " * 1_100_000 + "b"
 
 
 def test_a_pair_is_cut_as_one_text(trained: Path) -> None:

@@ -16,14 +16,16 @@ _TABLE: dict[int, str | None] = {
     **dict.fromkeys([0x0B, 0x0C, 0x85, 0x2028], "\n"),
     0x2029: "\n\n",
 }
-_NEEDS_TABLE = re.compile("[" + "".join(map(re.escape, map(chr, _TABLE))) + "]")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
-_INNER_SPACE = re.compile(r"(?<=\S)[ \t]*(?: {2}|\t)[ \t]*(?=\S)")
-# A bullet is a mark that is no letter: "o" opens words (obesity, or, on) and stays.
+_ASCII_GONE = bytes(character for character, becomes in _TABLE.items() if character < 128 and becomes is None)
+_ASCII = bytes(ord(_TABLE.get(character) or chr(character)) for character in range(128)) + bytes(range(128, 256))
+_MENDED = re.compile("[" + "".join(map(re.escape, map(chr, _TABLE))) + "]")
+# A bullet is a mark that is no letter: "o" opens words (obesity, or, on) and stays. A dot in mid-line height before a digit is a decimal.
 _BULLETS = "•●▪■◦‣∙·\uf0b7\uf0a7"
-_BULLET = re.compile(rf"^([ \t]*)[{_BULLETS}]+[ \t]*", re.MULTILINE)
-_HAS_BULLET = re.compile(f"[{_BULLETS}]")
-_BLANK_LINES = re.compile(r"\n{3,}")
+# Patterns begin with a plain character, which makes them quick, and start at one place of a run alone, which keeps them so on any run.
+_BULLET = re.compile(rf"\n([ \t]*+)(?![∙·]\d)[{_BULLETS}]++[ \t]*+")
+_SPACES = re.compile(r"  +")
+_INNER = {mark: re.compile(rf"{mark}(?<=\S{mark})[ \t]*+(?=\S)") for mark in ("  ", " \t", "\t")}
+_BLANK_LINES = re.compile(r"\n\n\n+")
 
 
 def clean(text: str) -> str:
@@ -32,12 +34,17 @@ def clean(text: str) -> str:
     Leading space of a line stays (nested lists, code). Each rule is tried only where its mark occurs: most text has none.
     """
     text = _characters(text)
-    if _HAS_BULLET.search(text):
-        text = _BULLET.sub(r"\1- ", text)
-    if "  " in text or "\t" in text:
-        text = _INNER_SPACE.sub(" ", text)
-    if " \n" in text or "\t\n" in text:
-        text = _TRAILING.sub("", text)
+    if any(bullet in text for bullet in _BULLETS):
+        text = _BULLET.sub(r"\n\1- ", "\n" + text)
+    tabs = "\t" in text
+    if tabs or "  " in text:
+        if tabs or "\n " in text:  # some lines are indented, which stays
+            for mark, pattern in _INNER.items():
+                text = pattern.sub(" ", text) if mark in text else text
+        else:
+            text = _SPACES.sub(" ", text)
+    if " \n" in text or (tabs and "\t\n" in text):
+        text = "\n".join([line.rstrip() for line in text.split("\n")])
     if "\n\n\n" in text:
         text = _BLANK_LINES.sub("\n\n", text)
     return text.strip()
@@ -52,7 +59,13 @@ def _characters(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.translate(_TABLE) if _NEEDS_TABLE.search(text) else text
+    if text.isascii():
+        return text.encode().translate(_ASCII, _ASCII_GONE).decode()
+    return _MENDED.sub(_mend, text)
+
+
+def _mend(found: re.Match[str]) -> str:
+    return _TABLE[ord(found[0])] or ""
 
 
 def decode(data: bytes) -> str:

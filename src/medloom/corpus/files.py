@@ -16,7 +16,8 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "medline": (".xml",),
     "jats": (".xml", ".nxml"),
     "guidelines": (".html", ".htm", ".xhtml", ".pdf", ".txt", ".md", ".markdown"),
-    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "s2orc": (".jsonl", ".ndjson", ".json", ".gz"),  # the Datasets API's files are named by a number and .gz alone
+    "jsonl": (".jsonl", ".ndjson", ".json", ".gz"),
     "parquet": (".parquet",),
     "text": (".txt", ".md", ".markdown", ".text"),
 }
@@ -41,8 +42,8 @@ def find_files(root: Path, form: str) -> tuple[Path, list[str], list[str]]:
 
 
 def suffix(name: str) -> str:
-    """A file's ending without its packing, in lower case: ".xml" for "a.XML.gz"."""
-    return Path(unpacked(name)).suffix.lower()
+    """A file's ending without its packing, in lower case: ".xml" for "a.XML.gz"; the packing's where it has no other."""
+    return (Path(unpacked(name)).suffix or Path(name).suffix).lower()
 
 
 def unpacked(name: str) -> str:

@@ -28,12 +28,13 @@ from .guidelines import read_guideline, read_text
 from .jats import read_jats
 from .markup import Markup
 from .medline import Deletion, Versioned, read_medline
+from .s2orc import read_s2orc
 
 VERSION = 2  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000
 SMALLEST_GROUP = MEGABYTE
 WHOLE_FILE = {"jats": read_jats, "guidelines": read_guideline, "text": read_text}
-RECORDS = {"jsonl": read_json_lines, "parquet": read_parquet}
+RECORDS = {"s2orc": read_s2orc, "jsonl": read_json_lines, "parquet": read_parquet}
 FILES = pa.schema([("path", pa.string()), ("sha256", pa.string()), ("bytes", pa.int64())])
 COUNTED = pa.schema([*FILES, ("documents", pa.int64()), ("dropped", pa.int64())])
 VERSIONS = pa.schema([("pmid", pa.int64()), ("version", pa.int32()), ("row", pa.int64())])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .config import ModelConfig, UnsupportedModel
+from .extend import MEDITRON_TOKENS, extend_tokenizer
 from .llama import Cache, Llama
 from .llama2c import import_llama2c
 from .new import new_model
@@ -11,6 +12,6 @@ from .tokens import TokenStore, TokenStoreWriter
 from .weights import carry_tokenizer, load_model, save_model
 
 __all__ = [
-    "Cache", "Llama", "ModelConfig", "TokenStore", "TokenStoreWriter", "Tokenizer", "UnsupportedModel", "carry_tokenizer", "import_llama2c",
-    "load_model", "load_tokenizer", "new_model", "save_model", "train_tokenizer",
+    "MEDITRON_TOKENS", "Cache", "Llama", "ModelConfig", "TokenStore", "TokenStoreWriter", "Tokenizer", "UnsupportedModel",
+    "carry_tokenizer", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "new_model", "save_model", "train_tokenizer",
 ]

@@ -8,6 +8,7 @@ library does.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 BPE = 2
+_CROSSING = re.compile("[^\u2581 ][\u2581 ]|.\n|\n.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Pieces:
     model_type: int = BPE
     byte_fallback: bool = True
     dummy_prefix: bool = True
-    plain: bool = True  # no character map and no squeezing of spaces
+    plain: bool = True  # no character map, no squeezing of spaces, and a space is U+2581 before its word
 
 
 def read_pieces(path: Path) -> Pieces:
@@ -56,7 +58,18 @@ def read_pieces(path: Path) -> Pieces:
         raise ValueError(f"{path}: not a SentencePiece model ({error})") from None
     # Defaults as in sentencepiece_model.proto: unigram, no byte fallback, dummy prefix, spaces squeezed.
     return Pieces(tuple(pieces), trainer.get(3, 1), bool(trainer.get(35, 0)), bool(normaliser.get(3, 1)),
-                  plain=not normaliser.get(2) and not normaliser.get(4, 1))
+                  plain=not normaliser.get(2) and not normaliser.get(4, 1) and bool(normaliser.get(5, 1)) and not trainer.get(24, 0))
+
+
+def cut_at_spaces(model: Pieces) -> bool:
+    """Whether a text may be cut before each run of spaces and before each line end, and its parts encoded apart, without another id.
+
+    Byte pairs are merged where two neighbours make a piece; so where no piece has a space after another character, or a line end
+    beside one, no merge crosses such a cut, and what is merged on one side does not touch the other.
+    """
+    return (model.model_type == BPE and model.plain and model.dummy_prefix and model.byte_fallback
+            and not any(re.search(_CROSSING, piece.text) or (piece.kind == USER_DEFINED and re.search(r"[\s\u2581]", piece.text))
+                        for piece in model.pieces if piece.kind not in (UNKNOWN, CONTROL, BYTE)))
 
 
 def write_pieces(path: Path, model: Pieces) -> None:
@@ -87,7 +100,6 @@ def tokenizers_json(model: Pieces) -> str | None:
     names = {number: piece.text for number, piece in enumerate(model.pieces) if piece.kind in (UNKNOWN, CONTROL)}
     space, replace = "\u2581", {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
     begin = next((name for number, name in names.items() if number == 1), "<s>")
-    template = [{"SpecialToken": {"id": begin, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
     prefix = [{"type": "Prepend", "prepend": space}] if model.dummy_prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if model.dummy_prefix else []
     return json.dumps({
@@ -96,16 +108,21 @@ def tokenizers_json(model: Pieces) -> str | None:
                           "normalized": False, "special": True} for number, name in names.items()],
         "normalizer": {"type": "Sequence", "normalizers": [*prefix, replace]},
         "pre_tokenizer": None,
-        "post_processor": {
-            "type": "TemplateProcessing", "single": template,
-            "pair": [*template, {"SpecialToken": {"id": begin, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {begin: {"id": begin, "ids": [vocabulary[begin]], "tokens": [begin]}}},
+        "post_processor": opening_template(begin, vocabulary[begin]),
         "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": space}, "content": " "},
                                                      {"type": "ByteFallback"}, {"type": "Fuse"}, *strip]},
         "model": {"type": "BPE", "dropout": None, "unk_token": names.get(0, "<unk>"), "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": model.byte_fallback, "ignore_merges": False,
                   "vocab": vocabulary, "merges": [[left, right] for _, _, left, right in sorted(merges)]},
     }, ensure_ascii=False, indent=1) + "\n"
+
+
+def opening_template(begin: str | None, number: int) -> dict[str, Any]:
+    """The part of a tokenizer.json that opens texts with the token `begin`, or with none."""
+    head = [[] if begin is None else [{"SpecialToken": {"id": begin, "type_id": part}}] for part in (0, 1)]
+    first, second = ([*head[part], {"Sequence": {"id": name, "type_id": part}}] for part, name in enumerate("AB"))
+    return {"type": "TemplateProcessing", "single": first, "pair": [*first, *second],
+            "special_tokens": {} if begin is None else {begin: {"id": begin, "ids": [number], "tokens": [begin]}}}
 
 
 def _fields(blob: bytes) -> Iterator[tuple[int, Any]]:

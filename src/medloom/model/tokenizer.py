@@ -8,68 +8,74 @@ Text is always plain text: a document that contains the characters `<s>` yields 
 token. Whether a beginning-of-sequence token opens a document is the tokenizer's own habit, `adds_bos`: what
 tokenizer_config.json says in `add_bos_token`, else what tokenizer.json's post-processor does, else yes, as every Llama
 was trained (transformers 5 drops it when it loads a bare SentencePiece file; the folders that we write say it openly).
+
+Tokens that were added to the vocabulary later (see added.py) are control tokens, which no text can write, or marks, such as
+`[fig]`, which text does write. What stands between two marks is encoded as a text of its own.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
 
 from ..ledger import Refusal
-from ..ledger.files import atomic, read_json, sha256_file, write_json, write_text
+from ..ledger.files import atomic, read_json, sha256_file, sha256_json, write_json, write_text
+from .added import Added, Marked, read_added
+from .encoders import Encoder, Ids, SentencePiece, TikToken, Tokenizers, token_name
 from .sentencepiece_file import read_pieces, tokenizers_json
 
-# Llama 3's way to cut text before byte pairs are merged, from its model card's reference tokenizer.
-LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-                  r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-LLAMA3_SPECIAL = 256
 FILES = ("tokenizer.model", "tokenizer.json")
-
-
-class _Engine(Protocol):
-    size: int
-    bos: int | None
-    eos: int | None
-    adds_bos: bool
-
-    def encode(self, texts: list[str], threads: int) -> list[list[int]]: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 class Tokenizer:
     """A tokenizer of the Llama family; made by `load_tokenizer`.
 
-    `vocab_size` counts the ids that it knows (a model's vocabulary may be padded beyond it); `digest` is the SHA-256 of
-    the file it came from.
+    `vocab_size` counts the ids that it knows, added tokens too (a model's vocabulary may be padded beyond it); `added` maps the
+    text of added tokens to their ids. `document_end_id` is the token that closes a document: the end token, unless
+    tokenizer_config.json names another in `document_end`. `digest` stands for all that decides the ids of a document: the SHA-256 of
+    the tokenizer's file where the folder beside it adds nothing.
     """
 
-    def __init__(self, engine: _Engine, path: Path, settings: dict[str, Any]) -> None:
-        self._engine = engine
+    def __init__(self, encoder: Encoder, path: Path, settings: dict[str, Any], added: Sequence[Added] = ()) -> None:
         self.path = path
-        self.digest = sha256_file(path)
-        self.vocab_size = engine.size
-        self.bos_id, self.eos_id = engine.bos, engine.eos
+        self.added_tokens = tuple(added)
+        self.added = {token.text: token.id for token in added}
+        self.is_sentencepiece = isinstance(encoder, SentencePiece)
+        self.vocab_size = max([encoder.size, *(token.id + 1 for token in added)])
+        self.bos_id = self.added.get(token_name(settings, "bos_token") or "", encoder.bos)
+        self.eos_id = self.added.get(token_name(settings, "eos_token") or "", encoder.eos)
         wanted = settings.get("add_bos_token")
-        self.adds_bos = self.bos_id is not None and (engine.adds_bos if wanted is None else bool(wanted))
+        self.adds_bos = self.bos_id is not None and (encoder.adds_bos if wanted is None else bool(wanted))
+        end = token_name(settings, "document_end")
+        self.document_end_id = self.eos_id if end is None else self.added.get(end)
+        if end is not None and self.document_end_id is None:
+            raise Refusal(f"{path.parent / 'tokenizer_config.json'}: document_end is {end!r}, no added token; add it or take it out")
+        self._encoder: Encoder = Marked(encoder, added) if added else encoder
+        self.digest = sha256_file(path)
+        if (added and path.suffix != ".json") or end is not None or self.adds_bos != (encoder.adds_bos and self.bos_id is not None):
+            self.digest = sha256_json([self.digest, [[token.text, token.id, token.mark] for token in added], self.adds_bos, end])
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
         """The ids of a text, with the beginning and the end token where asked for."""
-        return self.encode_batch([text], bos=bos, eos=eos)[0]
-
-    def encode_batch(self, texts: Sequence[str], *, bos: bool = False, eos: bool = False, threads: int = 1) -> list[list[int]]:
-        """`encode` for many texts at once."""
         head = [self._known(self.bos_id, "beginning")] if bos else []
         tail = [self._known(self.eos_id, "end")] if eos else []
-        return [[*head, *ids, *tail] for ids in self._engine.encode(list(texts), threads)]
+        return [*head, *self._encoder.encode(text).tolist(), *tail]
 
-    def encode_documents(self, texts: Sequence[str], *, threads: int = 1) -> list[list[int]]:
-        """Whole documents as they are trained on: the beginning token if it is the tokenizer's habit, the text, the end token."""
-        return self.encode_batch(texts, bos=self.adds_bos, eos=self.eos_id is not None, threads=threads)
+    def encode_batch(self, texts: Sequence[str], *, bos: bool = False, eos: bool = False) -> list[list[int]]:
+        """`encode` for many texts."""
+        return [self.encode(text, bos=bos, eos=eos) for text in texts]
+
+    def encode_documents(self, texts: Sequence[str]) -> list[Ids]:
+        """Whole documents as they are trained on: the beginning token if it is the tokenizer's habit, the text, the closing token."""
+        head = [self.bos_id] if self.adds_bos else []
+        tail = [self.document_end_id] if self.document_end_id is not None else []
+        before, after = np.asarray(head, np.int32), np.asarray(tail, np.int32)
+        return [np.concatenate((before, self._encoder.encode(text), after)) for text in texts]
 
     def encode_pair(self, prompt: str, completion: str) -> tuple[list[int], int]:
         """Ids of `prompt + completion` cut as one text, opened as a document is, and the number of them that belong to the prompt alone.
@@ -87,88 +93,12 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids; control tokens give nothing, broken UTF-8 gives U+FFFD."""
-        return self._engine.decode([int(i) for i in ids])
+        return self._encoder.decode([int(i) for i in ids])
 
     def _known(self, token: int | None, which: str) -> int:
         if token is None:
             raise Refusal(f"{self.path}: this tokenizer has no {which}-of-sequence token; name it in tokenizer_config.json")
         return token
-
-
-class _SentencePiece:
-    adds_bos = True
-    bos: int | None
-    eos: int | None
-
-    def __init__(self, path: Path) -> None:
-        from sentencepiece import SentencePieceProcessor
-
-        self._processor = SentencePieceProcessor(model_file=str(path))
-        self.size = self._processor.vocab_size()
-        self.bos, self.eos = (i if i >= 0 else None for i in (self._processor.bos_id(), self._processor.eos_id()))
-
-    def encode(self, texts: list[str], threads: int) -> list[list[int]]:
-        return [list(ids) for ids in self._processor.encode(texts, num_threads=threads)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self._processor.decode(list(ids)))
-
-
-class _TikToken:
-    adds_bos = True
-    bos: int | None
-    eos: int | None
-
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        from tiktoken import Encoding
-
-        ranks: dict[bytes, int] = {}
-        for line in path.read_bytes().splitlines():
-            if line:
-                token, rank = line.split()
-                ranks[base64.b64decode(token)] = int(rank)
-        self._first = len(ranks)
-        self.size = self._first + LLAMA3_SPECIAL
-        self.bos, self.eos = self._first, self._first + 1
-        named = {entry.get("content"): int(number) for number, entry in settings.get("added_tokens_decoder", {}).items()}
-        self.bos, self.eos = named.get(_name(settings, "bos_token"), self.bos), named.get(_name(settings, "eos_token"), self.eos)
-        self._encoding = Encoding(name=path.name, pat_str=LLAMA3_PATTERN, mergeable_ranks=ranks, special_tokens={})
-
-    def encode(self, texts: list[str], threads: int) -> list[list[int]]:
-        if threads > 1:
-            return self._encoding.encode_ordinary_batch(texts, num_threads=threads)
-        return [self._encoding.encode_ordinary(text) for text in texts]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._encoding.decode([i for i in ids if i < self._first])
-
-
-class _Tokenizers:
-    def __init__(self, path: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
-        from tokenizers import Tokenizer as Library
-
-        self._library = Library.from_file(str(path))
-        self._library.no_padding()
-        self._library.no_truncation()
-        self._library.encode_special_tokens = True  # the text `<s>` is text
-        self.size = self._library.get_vocab_size(with_added_tokens=True)
-        self.bos = self._special(settings, config, "bos")
-        self.eos = self._special(settings, config, "eos")
-        opening = self._library.encode("", add_special_tokens=True).ids
-        self.adds_bos = bool(opening) and opening[0] == self.bos
-
-    def _special(self, settings: dict[str, Any], config: dict[str, Any], which: str) -> int | None:
-        name = _name(settings, f"{which}_token")
-        found = self._library.token_to_id(name) if name is not None else config.get(f"{which}_token_id")
-        return found[0] if isinstance(found, list) else found
-
-    def encode(self, texts: list[str], threads: int) -> list[list[int]]:
-        if threads > 1:
-            return [one.ids for one in self._library.encode_batch_fast(texts, add_special_tokens=False)]
-        return [self._library.encode(text, add_special_tokens=False).ids for text in texts]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self._library.decode(list(ids), skip_special_tokens=True))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -184,15 +114,16 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     settings, config = read_json(path.parent / "tokenizer_config.json"), read_json(path.parent / "config.json")
     try:
         if path.suffix == ".json":
-            return Tokenizer(_Tokenizers(path, settings, config), path, settings)
-        with path.open("rb") as stream:
-            sentencepiece = stream.read(1) == b"\n"
-        engine: _Engine = _SentencePiece(path) if sentencepiece else _TikToken(path, settings)
-        return Tokenizer(engine, path, settings)
+            encoder: Encoder = Tokenizers(path, settings, config)
+        else:
+            with path.open("rb") as stream:
+                encoder = SentencePiece(path) if stream.read(1) == b"\n" else TikToken(path, settings)
+        return Tokenizer(encoder, path, settings, read_added(path, settings, encoder.size))
     except Refusal:
         raise
     except Exception as error:  # the libraries raise bare Exception and RuntimeError for broken files
-        raise Refusal(f"{path}: not a SentencePiece, tiktoken or tokenizers file ({str(error).splitlines()[0]}); fetch it again") from error
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Refusal(f"{path}: not a SentencePiece, tiktoken or tokenizers file ({first}); fetch it again") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, out: Path) -> None:
@@ -244,9 +175,3 @@ def complete_tokenizer(folder: Path) -> None:
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         yield from (line for line in text.splitlines() if line.strip())
-
-
-def _name(settings: dict[str, Any], key: str) -> str | None:
-    """A special token's text; tokenizer_config.json holds it as a string or as a table."""
-    value = settings.get(key)
-    return value.get("content") if isinstance(value, dict) else value

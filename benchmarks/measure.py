@@ -1,0 +1,122 @@
+"""Measuring two sides in turns, and what is printed and written of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import medloom
+
+T = TypeVar("T")
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one side: seconds of CPU and on the wall, peak MB, and what the work gave."""
+
+    cpu: float
+    wall: float
+    peak_mb: float
+    result: Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. `ours` and `peer` are medians in `unit`; `goal` is of what the unit or the note says."""
+
+    work: str
+    ours: float
+    peer: float | None
+    unit: str
+    ratio: float | None
+    goal: float
+    met: bool
+    note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def side(which: str, interpreter: Path, work: str, **arguments: Any) -> Sample:
+    """Run `work` of the module `sides.<which>` under an interpreter, in a process of its own. One thread a side: rates are per core."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(Path(medloom.__file__).parents[1])]),
+                   "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    if which.endswith("peers"):
+        environment["PYTHONPATH"] = str(HERE)
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    done = subprocess.run([interpreter, "-m", f"sides.{which}", work, json.dumps(given)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{which}: {work} failed under {interpreter}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return Sample(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def in_turns(repeat: int, *sides: Callable[[], T]) -> list[list[T]]:
+    """Run the sides one after the other, `repeat` times round, so that what else the machine does falls on all alike."""
+    samples: list[list[T]] = [[] for _ in sides]
+    for _ in range(repeat):
+        for done, one in zip(samples, sides, strict=True):
+            done.append(one())
+    return samples
+
+
+def middle(samples: Sequence[Any], figure: str = "cpu") -> float:
+    """The median of a figure of the samples."""
+    return median(getattr(sample, figure) for sample in samples)
+
+
+def rates(work: str, amount: float, unit: str, ours: Sequence[Sample], peer: Sequence[Sample], goal: float, note: str = "",
+          met: bool = True, **details: Any) -> Row:
+    """A row of amount per CPU second, whose goal is on the ratio; `met` says what else had to hold."""
+    ratio = middle(peer) / middle(ours)
+    seconds = {"ours_cpu_seconds": [sample.cpu for sample in ours], "peer_cpu_seconds": [sample.cpu for sample in peer],
+               "ours_peak_mb": middle(ours, "peak_mb"), "peer_peak_mb": middle(peer, "peak_mb")}
+    return Row(work, amount / middle(ours), amount / middle(peer), unit, ratio, goal, met and ratio >= goal, note, {**seconds, **details})
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """The rows as a table, notes below."""
+    form = "{:<17} {:>10} {:>10}  {:<20} {:>7} {:>7}  {}"
+    print(form.format("work", "ours", "peer", "unit", "ratio", "goal", "met"))
+    for row in rows:
+        numbers = ["-" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+                   for value in (row.ours, row.peer, row.ratio)]
+        print(form.format(row.work, *numbers[:2], row.unit, numbers[2], f"{row.goal:g}", "yes" if row.met else "NO"))
+    for row in rows:
+        if row.note:
+            print(f"  {row.work}: {row.note}")
+
+
+def write_rows(path: Path, rows: Sequence[Row], where: dict[str, Any]) -> None:
+    """Write the rows as a JSON list, each with when and where it was measured; rows of other works that the file holds stay."""
+    fresh = [{**row.__dict__, **where} for row in rows]
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    kept = [row for row in held if row["work"] not in {row["work"] for row in fresh}]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept + fresh, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def whereabouts(peers: Path | None) -> dict[str, Any]:
+    """Date, commit, machine and the versions on both sides."""
+    import platform
+    from datetime import UTC, datetime
+
+    def said(*command: str | Path) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE)
+        return done.stdout.strip() if not done.returncode else ""
+
+    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    ask = ("import importlib.metadata as m, json, sys; print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() "
+           "if d.metadata['Name'] in sys.argv[1].split()}))")
+    watched = "medloom lxml pyarrow rensa sentencepiece tiktoken tokenizers pypdfium2 pubmed_parser datatrove pypdf numpy"
+    versions = {name: json.loads(said(python, "-c", ask, watched) or "{}")
+                for name, python in (("ours", Path(sys.executable)), ("peers", peers)) if python}
+    return {"measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": said("git", "describe", "--always", "--dirty"),
+            "machine": {"processor": model[0] if model else platform.processor(), "cores": len(os.sched_getaffinity(0)),
+                        "python": platform.python_version(), "system": platform.platform()},
+            "versions": versions}
