@@ -124,6 +124,18 @@ def test_pointers_become_the_works_they_point_at(sentence: str, cited: str, plai
     assert text(f"<p>{sentence}</p>", UNREFERENCED) == plain
 
 
+def test_a_reference_list_is_read_whatever_its_entries_look_like() -> None:
+    entries = ("<ref-list><ref id='r1'/><ref id='r2'><label>2</label><mixed-citation><collab-alternatives><collab>WHO</collab>"
+               "</collab-alternatives><article-title>Caf\u00e9 &eacute; &lt;5</article-title></mixed-citation>"
+               "<mixed-citation><name><surname>B\u00f6ll</surname></name><source>Zwei</source></mixed-citation></ref></ref-list>")
+    assert text(f"<p>Shown [{to(1)},{to(2)}].</p>", back=entries) == "Shown (Caf\u00e9 \u00e9 <5, WHO; Zwei, B\u00f6ll)."
+    latin = b'<?xml version="1.0" encoding="iso-8859-1"?>' + paper(f"<p>[{to(2)}]</p>", entries).decode().encode("latin-1")
+    document = read_jats(latin, ORIGIN)
+    assert isinstance(document, Document) and document.text == "(Caf\u00e9 \u00e9 <5, WHO; Zwei, B\u00f6ll)"
+    unended = read_jats(paper("<p>x</p>", entries.replace("</ref></ref-list>", "</ref-list>")), ORIGIN)
+    assert isinstance(unended, Drop) and unended.reason == "broken-xml"
+
+
 def test_the_marked_form_is_meditrons() -> None:
     figure = '<fig id="f1"><label>Fig. 1.</label><caption><title>Survival at five years</title><p>Bars: errors.</p></caption></fig>'
     body = (f'<p>Shown [{to(1)},{to(4)}] (see <xref ref-type="fig" rid="f1">Fig. 1A</xref>, Figure <xref ref-type="fig" rid="f1">1</xref>'

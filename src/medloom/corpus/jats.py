@@ -7,7 +7,9 @@ texts). Tag library: https://jats.nlm.nih.gov/publishing/tag-library/
 
 from __future__ import annotations
 
+import codecs
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 from lxml import etree
@@ -62,7 +64,8 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     category = _CATEGORIES.get(article.get("article-type", ""))
     if category:
         document = replace(document, categories=(category,))
-    references.encoding = root.getroottree().docinfo.encoding or "utf-8"
+    with suppress(LookupError):  # libxml2 knows names of encodings that Python does not
+        references.encoding = codecs.lookup(root.getroottree().docinfo.encoding or "utf-8").name
     writer = _Writer(article, references, origin.markup)
     blocks: list[str] = []
     if meta is not None:

@@ -45,6 +45,8 @@ class References:
                     title = self._words(form, tag, start)
             if title:
                 person, body = form.find(b"<surname"), form.find(b"<collab")
+                if form.startswith(b"<collab-alternatives", max(body, 0)):
+                    body = form.find(b"<collab", body + 1)
                 by_person = person >= 0 and (person < body or body < 0)
                 yield Reference(title, self._words(form, b"surname", person) if by_person else self._words(form, b"collab", body))
                 if b"<citation-alternatives" in entry:  # the others are the same work in other forms
@@ -57,7 +59,8 @@ class References:
         end = form.find(b"</" + tag, start)
         words = form[form.find(b">", start) + 1 : max(end, 0)]
         if b"<" not in words:
-            return " ".join(html.unescape(words.decode(self.encoding, "replace")).split())
+            text = words.decode(self.encoding, "replace")
+            return text if text.isprintable() and "&" not in text else " ".join(html.unescape(text).split())
         try:
             return " ".join(plain_text(parse(b"<a>%b</a>" % words, self.encoding)).split())
         except etree.XMLSyntaxError:
@@ -69,8 +72,8 @@ def take_references(data: bytes) -> tuple[bytes, References]:
     first, *entries = data.split(b"<ref ")
     rest, found = [first], {}
     for entry in entries:
-        inner, _, behind = entry.partition(b"</ref>")
-        rest.append(behind)
-        if id := _ID.match(inner):
+        inner, end, behind = entry.partition(b"</ref>")
+        rest.append(behind if end else b"<ref " + entry)  # an empty element, or damage, which the parser will name
+        if end and (id := _ID.match(inner)):
             found[id[1].decode("utf-8", "replace")] = inner
     return b"".join(rest), References(found)
