@@ -148,8 +148,9 @@ def workers(bench: Bench) -> Row:
     cpu = {count: middle(walks) for count, walks in ((2, two), (1, one))}
     return Row("workers", size / 1e6 / middle(two, "wall"), size / 1e6 / middle(one, "wall"), "MB/s (wall)", ratio, 1.8, ratio >= 1.8,
                f"2 workers {middle(two, 'wall'):.0f} s on the wall and {cpu[2]:.0f} s of CPU, 1 worker {middle(one, 'wall'):.0f} s and "
-               f"{cpu[1]:.0f} s; sources {', '.join(SOURCES)}; whatever else runs on the machine's {len(os.sched_getaffinity(0))} cores "
-               "lowers the ratio",
+               f"{cpu[1]:.0f} s; other processes on the machine's {os.cpu_count()} cores took {middle(two, 'others'):.0f} s and "
+               f"{middle(one, 'others'):.0f} s of CPU meanwhile, and the ratio means little unless that is near nothing; "
+               f"sources {', '.join(SOURCES)}",
                {"two": [seen.__dict__ for seen in two], "one": [seen.__dict__ for seen in one]})
 
 
