@@ -27,7 +27,6 @@ SEED = 1
 KINDS = ("exact", "sentence-dropped", "3-percent-changed")
 LLAMA3_FIRST_SPECIAL = 128_000
 REAL, PLANTED, SHARDS = 33_535, 2_000, 4  # documents of the near-duplicate row, and the files that they lie in
-LONG = 1_000  # characters of what is copied, as in an abstract of today; those of the 1970s have few sentences to drop one of
 MIXED = 18_000_000  # characters to tokenise
 _ALPHA = re.compile(r"[A-Za-z]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -100,7 +99,7 @@ def planted(medline: Path, out: Path) -> Planted:
     vocabulary = sorted({word for document in real for word in document.text.split()})
     copies = {}
     expected: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for number, (name, text) in enumerate(drawn.sample([entry for entry in documents if len(entry[1]) >= LONG], PLANTED)):
+    for number, (name, text) in enumerate(drawn.sample(documents, PLANTED)):
         kind = KINDS[number % len(KINDS)]
         copies[f"{name}-{kind}"] = kind
         documents.append((f"{name}-{kind}", _damaged(text, kind, drawn, vocabulary)))
