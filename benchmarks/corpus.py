@@ -95,9 +95,7 @@ def near_duplicates(bench: Bench) -> Row:
     kept = {json.loads(line)["id"] for path in (out / "kept").glob("*.jsonl") for line in path.open(encoding="utf-8")}
     given = {json.loads(line)["id"] for path in made.lines.glob("*.jsonl") for line in path.open(encoding="utf-8")}
     mine, theirs = (_recall(removed, made) for removed in (set(ours[0].result["removed"]), given - kept))
-    # No band of 8 rows finds what is not alike enough: the goal holds as far as the formula allows it, chance of the draw aside.
-    error = {kind: (chance * (1 - chance) * len(RECALL) / inputs.PLANTED) ** 0.5 for kind, chance in made.expected.items()}
-    found = all(mine["recall"][kind] >= min(least, made.expected[kind] - 2 * error[kind]) for kind, least in RECALL.items())
+    found = all(mine["recall"][kind] >= least for kind, least in RECALL.items())
     said = ", ".join(f"{kind} {mine['recall'][kind]:.3f} (formula {made.expected[kind]:.3f}, peer {theirs['recall'][kind]:.3f}, "
                      f"goal {least:.2f})" for kind, least in RECALL.items())
     return rates("near-duplicates", made.characters / 1e6, "MB/CPU s", ours, peer, 20.0,
@@ -149,8 +147,9 @@ def workers(bench: Bench) -> Row:
     cpu = {count: middle(walks) for count, walks in ((2, two), (1, one))}
     return Row("workers", size / 1e6 / middle(two, "wall"), size / 1e6 / middle(one, "wall"), "MB/s (wall)", ratio, 1.8, ratio >= 1.8,
                f"2 workers {middle(two, 'wall'):.0f} s on the wall and {cpu[2]:.0f} s of CPU, 1 worker {middle(one, 'wall'):.0f} s and "
-               f"{cpu[1]:.0f} s; sources {', '.join(SOURCES)}; whatever else runs on the machine's {len(os.sched_getaffinity(0))} cores "
-               "lowers the ratio",
+               f"{cpu[1]:.0f} s; other processes on the machine's {os.cpu_count()} cores took {middle(two, 'others'):.0f} s and "
+               f"{middle(one, 'others'):.0f} s of CPU meanwhile, and the ratio means little unless that is near nothing; "
+               f"the greatest worker held {middle(two, 'worker'):.0f} MB; sources {', '.join(SOURCES)}",
                {"two": [seen.__dict__ for seen in two], "one": [seen.__dict__ for seen in one]})
 
 

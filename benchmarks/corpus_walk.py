@@ -19,10 +19,12 @@ SOURCES = {"guidelines-html": "guidelines", "guidelines-pdf": "guidelines", "gui
 
 @dataclass
 class Walk:
-    """What one run took: seconds on the wall and of CPU (all processes), peak MB of the command's own process and of its children."""
+    """What one run took: seconds on the wall and of CPU (all its processes), CPU seconds that the machine's other processes took
+    meanwhile, peak MB of the command's own process and of its children."""
 
     wall: float = 0.0
     cpu: float = 0.0
+    others: float = 0.0
     main: float = 0.0
     workers: dict[int, float] = field(default_factory=dict)
 
@@ -56,7 +58,7 @@ def walk(recipe: Path, out: Path, workers: int) -> Walk:
                f"corpus.workers={workers}", "--out", str(out), "--quiet"]
     source = str(Path(medloom.__file__).parents[1])
     seen = Walk()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), _busy_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
     while True:
@@ -66,6 +68,7 @@ def walk(recipe: Path, out: Path, workers: int) -> Walk:
         _sample(process.pid, seen)
         time.sleep(SAMPLED_EVERY)
     seen.wall, seen.cpu = time.perf_counter() - started, used.ru_utime + used.ru_stime
+    seen.others = max(_busy_seconds() - busy - seen.cpu, 0.0)
     said = process.stdout.read().decode() if process.stdout else ""
     shutil.rmtree(out, ignore_errors=True)
     if status:
@@ -87,6 +90,12 @@ def _sample(root: int, seen: Walk) -> None:
             seen.main = peak
         else:
             seen.workers[number] = peak
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that the whole machine has worked since it started."""
+    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 def _parents() -> dict[int, int]:
