@@ -26,7 +26,7 @@ SEED = 1
 KINDS = ("exact", "sentence-dropped", "3-percent-changed")
 LLAMA3_FIRST_SPECIAL = 128_000
 REAL, PLANTED, SHARDS = 33_535, 2_000, 4  # documents of the near-duplicate row, and the files that they lie in
-LONG = 1_300  # characters of what is copied at least, as in an abstract of today; those of the 1970s have few sentences to drop one of
+LONG = 1_000  # characters of what is copied at least, as in an abstract of today; those of the 1970s have few sentences to drop one of
 MIXED = 18_000_000  # characters to tokenise
 _ALPHA = re.compile(r"[A-Za-z]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")

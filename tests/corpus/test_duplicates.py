@@ -41,8 +41,8 @@ def test_a_survivor_is_the_first_of_its_set() -> None:
 
 def test_a_text_below_a_shingle_has_no_bands() -> None:
     keys, has = band_keys(*word_numbers(["one two three four", "", "one two three four five", "ONE, two: three four - five!"]))
-    assert has.tolist() == [False, False, True, True] and (keys[0] == keys[1]).all() and keys.shape == (2, 14)
-    assert band_keys(*word_numbers(["a b"]))[0].shape == (0, 14)
+    assert has.tolist() == [False, False, True, True] and (keys[0] == keys[1]).all() and keys.shape == (2, 27)
+    assert band_keys(*word_numbers(["a b"]))[0].shape == (0, 27)
 
 
 def meeting_chance(text: str, other: str) -> float:
@@ -74,5 +74,5 @@ def test_planted_copies_of_real_abstracts_are_found(shared: Path) -> None:
     for n, (kind, copies) in enumerate(plants.items()):
         found = float(np.mean(first[1500 + 200 * n : 1700 + 200 * n] < 1500))
         expected = float(np.mean([meeting_chance(text, copy) for text, copy in zip(texts, copies, strict=False)]))
-        assert abs(found - expected) < 0.05, f"{kind}: {found} found, {expected} by Broder's formula"
+        assert found >= expected - 0.02, f"{kind}: {found} found, {expected} by Broder's formula for the 14 bands alone"
     assert (first[:1500] != np.arange(1500)).sum() <= 15, "real abstracts are not each other's duplicates"
