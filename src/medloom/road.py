@@ -199,8 +199,8 @@ class Road:
                                    space.out, space.progress, space.state)
 
         measures = {source.name: {"share": source.share, "tokens": source.tokens, "repeat": source.repeat} for source in settings.sources}
-        params = {"sources": measures, "upsample": settings.upsample, "passport_mb": settings.passport_mb, "seed": seed, "tokens": budget,
-                  "epochs": epochs}
+        params = {"sources": measures, "upsample": settings.upsample, "special_tokens": settings.special_tokens,
+                  "passport_mb": settings.passport_mb, "seed": seed, "tokens": budget, "epochs": epochs}
         return self._add(Step("tokens", work, ("corpus", "passport", "model"), params=params,
                               inputs={"corpus": self._corpus, "model": self.models["base"]}))
 

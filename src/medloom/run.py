@@ -33,6 +33,7 @@ def check(road: Road, targets: Sequence[Step]) -> None:
     """Refuse what can be known to fail before any work is done."""
     _check_files(targets)
     _check_lengths(road.recipe, road.models["base"])
+    _check_vocabulary(road.recipe, targets)
 
 
 def _check_files(targets: Sequence[Step]) -> None:
@@ -54,6 +55,14 @@ def _check_lengths(recipe: Recipe, base: Step | Path) -> None:
     for name, stage in (("pretrain", recipe.pretrain), ("finetune", recipe.finetune)):
         if stage is not None and isinstance(context, int) and stage.length > context:
             raise Refusal(f"{name}.length = {stage.length} is more than the base model's context of {context}; lower it")
+
+
+def _check_vocabulary(recipe: Recipe, targets: Sequence[Step]) -> None:
+    """Refuse to train on tokens that the base model has no embeddings for."""
+    added = recipe.corpus is not None and recipe.corpus.special_tokens != "none"
+    if added and any(step.name in ("pretrain", "finetune") for step in ancestry(targets)):
+        raise Refusal("corpus.special_tokens adds to the vocabulary, and this version's trainer keeps that of the base model; take the key "
+                      "out, or let `medloom corpus` make the tokens for another trainer")
 
 
 def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str | None = None, started: float | None = None) -> Run:

@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 DROPPED = pa.schema([(name, pa.string()) for name in ("id", "source", "source_file", "reason", "detail")])
 
 BATCH_DOCUMENTS = 1024
-BATCH_CHARACTERS = 8_000_000
+BATCH_CHARACTERS = 4_000_000
 
 Value = str | int | None | tuple[str, ...]
 Row = dict[str, Value]

@@ -24,7 +24,7 @@ from .passport import write_passport
 from .publication_types import NEVER, score
 
 if TYPE_CHECKING:
-    from medloom.model import Tokenizer  # which brings torch: seconds, in every process of a pool that only reads
+    from medloom.model import Tokenizer
 
 VERSION = 2
 PIECE = 16_384  # tokens: a book is drawn and shuffled in pieces, or one would outweigh a share and fill thousands of steps alone
@@ -65,21 +65,25 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
     Writes `out/train.bin` and `.idx` (Megatron's form; each document opened and closed as the tokenizer does), `out/documents.parquet`
     (schema DOCUMENTS, a row per document of the store; a text beyond PIECE tokens is several, numbered by `piece`, of which the
     first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`),
-    `out/mixture.json` and `out/passport.parquet` (the sketch of all that the order reads). Finished shards wait in `state`. Raises Refusal
+    `out/mixture.json` and `out/passport.parquet` (the sketch of all that the order reads); with `settings.special_tokens` also
+    `out/tokenizer`, the model's tokenizer with those added, which the tokens are of. Finished shards wait in `state`. Raises Refusal
     where there is no corpus or no tokenizer.
     """
-    from medloom.model import TokenStore, TokenStoreWriter, load_tokenizer
+    from medloom.model import MEDITRON_TOKENS, TokenStore, TokenStoreWriter, extend_tokenizer, load_tokenizer
 
     parts = sorted((corpus / "train").glob("part-*.parquet"))
     if not parts:
         raise Refusal(f"{corpus}: no train/part-*.parquet here; build the corpus first: medloom corpus RECIPE")
+    out.mkdir(parents=True, exist_ok=True)
+    if settings.special_tokens == "meditron":
+        extend_tokenizer(model, MEDITRON_TOKENS, out / "tokenizer", document_end="<EOD>", adds_bos=False)
+        model = out / "tokenizer"
     tokenizer = load_tokenizer(model)
     shards = [Encoding(part, model, tokenizer.digest, state / f"tokens-{part.stem.removeprefix('part-')}") for part in parts]
     started = time.perf_counter()
     records = run_shards(encode, shards, settings, size=4 * sum(part.stat().st_size for part in parts), progress=progress, name="tokenise")
     seconds = time.perf_counter() - started
 
-    out.mkdir(parents=True, exist_ok=True)
     with TokenStoreWriter(out / "train", tokenizer.vocab_size) as store, ShardWriter(out / "documents.parquet", DOCUMENTS) as documents:
         start = 0
         for shard, record in zip(shards, records, strict=True):

@@ -1,17 +1,34 @@
-"""The model room: the Llama-family network, its weights in Hugging Face form, tokenizers, and tokens on disk."""
+"""The model room: the Llama-family network, its weights in Hugging Face form, tokenizers, and tokens on disk.
+
+What computes is imported when it is first asked for: it brings torch, and whoever only tokenises has no use for that.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .config import ModelConfig, UnsupportedModel
 from .extend import MEDITRON_TOKENS, extend_tokenizer
-from .llama import Cache, Llama
-from .llama2c import import_llama2c
-from .new import new_model
-from .tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from .tokenizer import Tokenizer, carry_tokenizer, load_tokenizer, train_tokenizer
 from .tokens import TokenStore, TokenStoreWriter
-from .weights import carry_tokenizer, load_model, save_model
+
+if TYPE_CHECKING:
+    from .llama import Cache, Llama
+    from .llama2c import import_llama2c
+    from .new import new_model
+    from .weights import load_model, save_model
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "ModelConfig", "TokenStore", "TokenStoreWriter", "Tokenizer", "UnsupportedModel",
     "carry_tokenizer", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "new_model", "save_model", "train_tokenizer",
 ]
+
+_COMPUTES = {"Cache": "llama", "Llama": "llama", "import_llama2c": "llama2c", "new_model": "new", "load_model": "weights",
+             "save_model": "weights"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _COMPUTES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_COMPUTES[name]}", __name__), name)

@@ -12,8 +12,7 @@ from ..ledger.files import read_json, write_json, write_text
 from .added import Added, is_control
 from .encoders import LLAMA3_CONTROL, LLAMA3_PATTERN
 from .sentencepiece_file import opening_template
-from .tokenizer import Tokenizer, load_tokenizer
-from .weights import carry_tokenizer
+from .tokenizer import Tokenizer, carry_tokenizer, load_tokenizer
 
 # Meditron's (Chen et al. 2023, arXiv:2311.16079), in its trainer's order: ids 32000 to 32016 after Llama 2's vocabulary.
 MEDITRON_TOKENS = (

@@ -10,8 +10,8 @@ from ..ledger.files import atomic
 from ..recipe import Shape
 from .config import ModelConfig
 from .llama import Llama
-from .tokenizer import complete_tokenizer, load_tokenizer
-from .weights import carry_tokenizer, save_model
+from .tokenizer import carry_tokenizer, complete_tokenizer, load_tokenizer
+from .weights import save_model
 
 
 def new_model(shape: Shape, tokenizer: Path, seed: int, folder: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from ..ledger.files import atomic, read_json, sha256_file, sha256_json, write_js
 from .added import Added, Marked, read_added
 from .encoders import Encoder, Ids, SentencePiece, TikToken, Tokenizers, token_name
 from .sentencepiece_file import read_pieces, tokenizers_json
+
+CARRIED = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+           "chat_template.jinja", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
 FILES = ("tokenizer.model", "tokenizer.json")
 
@@ -175,3 +179,12 @@ def complete_tokenizer(folder: Path) -> None:
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         yield from (line for line in text.splitlines() if line.strip())
+
+
+def carry_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer's and licence files of a model folder, and complete what a bare tokenizer.model lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted({path for pattern in CARRIED for path in source.glob(pattern) if path.is_file()}):
+        with atomic(folder / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+    complete_tokenizer(folder)

@@ -6,7 +6,6 @@ code that their author chose.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,9 @@ from ..ledger import Refusal
 from ..ledger.files import atomic, read_json, write_json
 from .config import ModelConfig
 from .llama import Llama
-from .tokenizer import complete_tokenizer
+from .tokenizer import carry_tokenizer
 
 SHARD_BYTES = 5_000_000_000
-CARRIED = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-           "chat_template.jinja", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Llama:
@@ -75,15 +72,6 @@ def save_model(model: Llama, folder: Path, *, like: Path | None, dtype: str = "b
     write_json(folder / "generation_config.json", generation or fresh)
     _save_weights(model, folder, target)
     write_json(folder / "config.json", config)
-
-
-def carry_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the tokenizer's and licence files of a model folder, and complete what a bare tokenizer.model lacks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted({path for pattern in CARRIED for path in source.glob(pattern) if path.is_file()}):
-        with atomic(folder / path.name) as temporary:
-            shutil.copyfile(path, temporary)
-    complete_tokenizer(folder)
 
 
 def _save_weights(model: Llama, folder: Path, dtype: torch.dtype) -> None:

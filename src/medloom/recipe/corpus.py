@@ -60,10 +60,12 @@ class Cluster(Part):
 class Corpus(Part):
     """From files to packed tokens.
 
-    `validation` is the share of each source's documents that is held out, of each domain at most `validation_documents`.
-    `upsample = "publication-type"` reads a document 1 + score times, by what MEDLINE says it is. `passport_mb` is the most that the
-    contamination passport may take. `workers`, `engine`, `cluster` and `memory_mb` (of the global steps) say how the work is
-    done and leave the result alone.
+    `markup = "meditron"` writes references, figures, tables and formulas between the original's marks; `special_tokens = "meditron"` makes
+    its seventeen tokens of them, closes documents with <EOD> and opens them with none. `max_repetition` is the share of a text's words
+    that may stand in a run of ten for a second time. `validation` is the share of each source's documents that is held out, of
+    each domain at most `validation_documents`. `upsample = "publication-type"` reads a document 1 + score times, by what MEDLINE says it
+    is. `passport_mb` is the most that the contamination passport may take. `workers`, `engine`, `cluster` and `memory_mb` (of the
+    global steps) say how the work is done and leave the result alone.
     """
 
     sources: tuple[Source, ...] = Field(min_length=1)
@@ -73,6 +75,7 @@ class Corpus(Part):
     max_repetition: Share | None = 0.5
     markup: Literal["plain", "meditron"] = "plain"
     references: bool = True
+    special_tokens: Literal["none", "meditron"] = "none"
     near_duplicates: bool = True
     decontaminate: Share | None = 0.8
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.03
@@ -86,7 +89,7 @@ class Corpus(Part):
 
     def what(self) -> dict[str, Any]:
         """What of the settings decides which documents are kept and how they read: not their sources, nor how the work is done."""
-        others = {"sources", "workers", "engine", "cluster", "memory_mb", "upsample", "passport_mb"}
+        others = {"sources", "workers", "engine", "cluster", "memory_mb", "upsample", "passport_mb", "special_tokens"}
         return self.model_dump(mode="json", exclude=others)
 
     @model_validator(mode="after")
