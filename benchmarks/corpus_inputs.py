@@ -19,8 +19,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from medloom.corpus.document import Document, Origin, ShardWriter
-from medloom.corpus.jats import read_jats
-from medloom.corpus.medline import read_medline
+from medloom.corpus.readers.jats import read_jats
+from medloom.corpus.readers.medline import read_medline
 
 SEED = 1
 KINDS = ("exact", "sentence-dropped", "3-percent-changed")

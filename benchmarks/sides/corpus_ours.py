@@ -16,7 +16,7 @@ BATCH = 1024  # documents at a time, a row group of the corpus
 def medline(path: str) -> Callable[[], Any]:
     """MEDLINE XML to rows of the document schema."""
     from medloom.corpus.document import Document, Origin
-    from medloom.corpus.medline import read_medline
+    from medloom.corpus.readers.medline import read_medline
 
     def work() -> dict[str, int]:
         faults: list[tuple[str, str]] = []
@@ -36,7 +36,7 @@ def medline(path: str) -> Callable[[], Any]:
 def jats(folder: str) -> Callable[[], Any]:
     """JATS files to rows of the document schema."""
     from medloom.corpus.document import Document, Origin
-    from medloom.corpus.jats import read_jats
+    from medloom.corpus.readers.jats import read_jats
 
     def work() -> dict[str, int]:
         documents = characters = 0
@@ -103,7 +103,7 @@ def pdf(folder: str) -> Callable[[], Any]:
     import pypdfium2
 
     from medloom.corpus.document import Document, Origin
-    from medloom.corpus.pdf import read_pdf
+    from medloom.corpus.readers.pdf import read_pdf
 
     paths = sorted(Path(folder).glob("*.pdf"))
     pages = sum(len(pypdfium2.PdfDocument(path)) for path in paths)

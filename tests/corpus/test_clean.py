@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from medloom.corpus.clean import clean, decode, one_line
+from medloom.corpus.readers.clean import clean, decode, one_line
 
 # What Meditron's cleaning made of each (reference: its gap-replay scripts), against what it must stay.
 DAMAGES = {

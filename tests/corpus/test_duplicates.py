@@ -11,7 +11,7 @@ import pytest
 
 from medloom.corpus.deduplicate import band_keys, first_of_linked
 from medloom.corpus.document import Origin
-from medloom.corpus.medline import Versioned, read_medline
+from medloom.corpus.readers.medline import Versioned, read_medline
 from medloom.passport.ngrams import word_numbers
 
 WORD = re.compile(r"\w+")

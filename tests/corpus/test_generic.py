@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from medloom.corpus.document import Document, Drop, Origin
-from medloom.corpus.generic import read_json_lines, read_licence, read_parquet, read_record
+from medloom.corpus.readers.generic import read_json_lines, read_licence, read_parquet, read_record
 
 ORIGIN = Origin("replay", "general", "part.jsonl", "ODC-BY")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from medloom.corpus.document import Document, Drop, Origin
-from medloom.corpus.guidelines import read_guideline
-from medloom.corpus.html_fragment import fragment_to_markdown
+from medloom.corpus.readers.guidelines import read_guideline
+from medloom.corpus.readers.html_fragment import fragment_to_markdown
 
 
 def read(path: Path) -> Document | Drop:

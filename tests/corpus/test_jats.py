@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from medloom.corpus.document import Document, Drop, Origin
-from medloom.corpus.jats import read_jats
 from medloom.corpus.markup import Markup
+from medloom.corpus.readers.jats import read_jats
 
 PAPER = """<?xml version="1.0"?>
 <!DOCTYPE article PUBLIC "-//NLM//DTD JATS v1.0//EN" "JATS-archivearticle1.dtd">

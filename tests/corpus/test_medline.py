@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from medloom.corpus.document import Drop, Origin
-from medloom.corpus.medline import Deletion, Versioned, read_medline
+from medloom.corpus.readers.medline import Deletion, Versioned, read_medline
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet SYSTEM "http://dtd.nlm.nih.gov/x.dtd">\n<PubmedArticleSet>\n'
 

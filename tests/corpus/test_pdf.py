@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from medloom.corpus.document import Document, Drop, Origin
-from medloom.corpus.pdf import read_pdf
-from medloom.corpus.pdf_furniture import is_contents, join_broken_words
-from medloom.corpus.pdf_lines import BROKEN, Line
+from medloom.corpus.readers.pdf import read_pdf
+from medloom.corpus.readers.pdf_furniture import is_contents, join_broken_words
+from medloom.corpus.readers.pdf_lines import BROKEN, Line
 
 Word = tuple[float, float, float, str]  # x, y, size (bold where negative), text
 

@@ -16,11 +16,11 @@ from lxml import etree
 from markdown_it import MarkdownIt
 
 import medloom.corpus
-from medloom.corpus.account import Account
 from medloom.corpus.document import tables as row_groups
 from medloom.corpus.read import read_source
-from medloom.corpus.reasons import GROUPS, REASONS, STEPS, explain
 from medloom.corpus.report import html_page, markdown, write_report
+from medloom.corpus.report.account import Account
+from medloom.corpus.report.reasons import GROUPS, REASONS, STEPS, explain
 from medloom.ledger import Silent
 from medloom.notice import NOTICE_SHORT
 from medloom.recipe import Corpus
@@ -216,7 +216,7 @@ def test_the_page_can_be_heard(report: dict[str, Any]) -> None:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_colours_can_be_told_apart_from_their_ground(theme: int) -> None:
     """WCAG 2.2, level AA: 4.5 to 1 for text (1.4.3), 3 to 1 for parts of plots (1.4.11)."""
-    blocks = re.findall(r":root \{(.*?)\}", (ROOM / "report_page.css").read_text(), re.DOTALL)
+    blocks = re.findall(r":root \{(.*?)\}", (ROOM / "report/page.css").read_text(), re.DOTALL)
     assert len(blocks) == 2
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", blocks[theme]))
 
@@ -239,11 +239,11 @@ def test_colours_can_be_told_apart_from_their_ground(theme: int) -> None:
 
 def test_every_reason_that_the_code_gives_is_explained() -> None:
     given = set()
-    for path in ROOM.glob("*.py"):
+    for path in ROOM.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             given |= set(_reasons(node))
     assert {"no-abstract", "near-duplicate", "truncated-file"} <= given
-    assert given <= set(REASONS), f"medloom.corpus.reasons does not explain {sorted(given - set(REASONS))}"
+    assert given <= set(REASONS), f"medloom.corpus.report.reasons does not explain {sorted(given - set(REASONS))}"
     assert all(group.step in STEPS for group in GROUPS)
 
 

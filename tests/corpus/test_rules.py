@@ -12,8 +12,8 @@ import pytest
 
 from medloom.corpus import read_source
 from medloom.corpus.document import Document, Drop, Origin
-from medloom.corpus.guidelines import read_guideline
-from medloom.corpus.rules import apply_rules
+from medloom.corpus.readers.guidelines import read_guideline
+from medloom.corpus.readers.rules import apply_rules
 from medloom.ledger import Silent
 from medloom.ledger.files import sha256_json
 from medloom.recipe import Corpus, RecipeError, Rules, Source, read_recipe, registry

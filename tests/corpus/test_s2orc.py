@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from medloom.corpus import read_source
 from medloom.corpus.document import Document, Drop, Origin
 from medloom.corpus.markup import Markup
-from medloom.corpus.s2orc import read_record, read_s2orc
+from medloom.corpus.readers.s2orc import read_record, read_s2orc
 from medloom.ledger import Silent
 from medloom.recipe import Corpus, Source
 

@@ -12,12 +12,12 @@ from medloom.ledger import Progress, Refusal
 from medloom.ledger.files import read_json, sha256_file
 from medloom.recipe import Corpus, Source
 
-from .account import Account
 from .choose import choose
 from .divide import Division, divide
 from .engine import run_shards
 from .examine import Examination, examine, guard_of
 from .report import write_report
+from .report.account import Account
 
 
 def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings: Corpus, benchmarks: Sequence[Path], seed: int, out: Path,

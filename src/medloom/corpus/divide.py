@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from medloom.ledger.files import sha256_json
 
 from . import document
-from .account import Account
 from .choose import DROPPED, TRAIN, VALID
 from .document import ShardWriter, tables
+from .report.account import Account
 
 SCHEMAS = {TRAIN: document.SCHEMA, VALID: document.SCHEMA, DROPPED: document.DROPPED}
 

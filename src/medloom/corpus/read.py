@@ -22,14 +22,14 @@ from medloom.recipe import Corpus, Rules, Source
 from .database import blocks, database, scan
 from .document import DROPPED, SCHEMA, Document, Drop, Origin, ShardWriter, drop_row, tables
 from .engine import run_shards
-from .files import find_files, whole
-from .generic import read_json_lines, read_parquet
-from .guidelines import read_guideline, read_text
-from .jats import read_jats
 from .markup import Markup
-from .medline import Deletion, Versioned, read_medline
-from .rules import apply_rules
-from .s2orc import read_s2orc
+from .readers.files import find_files, whole
+from .readers.generic import read_json_lines, read_parquet
+from .readers.guidelines import read_guideline, read_text
+from .readers.jats import read_jats
+from .readers.medline import Deletion, Versioned, read_medline
+from .readers.rules import apply_rules
+from .readers.s2orc import read_s2orc
 
 VERSION = 3  # of what the readers make of a file; a half-done read by another version is not gone on from
 MEGABYTE = 1_000_000

@@ -14,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ..document import Document, Drop, Origin
 from .clean import clean, one_line
-from .document import Document, Drop, Origin
 from .files import lines, suffix
 from .licence import name_licence
 

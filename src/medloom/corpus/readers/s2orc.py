@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ..document import Document, Drop, Origin
+from ..markup import Reference
 from .clean import clean, one_line
-from .document import Document, Drop, Origin
 from .generic import SURROGATE, identifiers, json_records, read_licence, table, written_out, year
-from .markup import Reference
 from .passages import Float, Heading, Paper, Passage, Pointer, split_label, write
 
 PARSES = ("latex_parse", "pdf_parse", "grobid_parse")

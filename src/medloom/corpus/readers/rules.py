@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from medloom.recipe import Rules
 
+from ..document import Document, Drop
 from .clean import clean
-from .document import Document, Drop
 from .sections import heading, without_sections
 
 LANDMARK_WORDS = 12

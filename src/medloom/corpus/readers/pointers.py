@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .markup import Markup, Reference
+from ..markup import Markup, Reference
 from .references import References
 
 # A pointer in the text: its ids, then the words that stood there. XML allows none of these characters.

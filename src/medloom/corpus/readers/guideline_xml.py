@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from lxml import etree
 
+from ..document import Document, Drop, Origin
 from .clean import clean, one_line
-from .document import Document, Drop, Origin
 from .html_fragment import fragment_to_markdown
 from .jats import read_jats
 from .licence import name_licence

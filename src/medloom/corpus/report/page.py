@@ -10,9 +10,9 @@ from typing import Any
 
 from medloom.notice import NOTICE_SHORT
 
+from .plots import Part, funnel, histogram, stacked
 from .reasons import GROUPS
-from .report_plots import Part, funnel, histogram, stacked
-from .report_tables import (
+from .tables import (
     Cell,
     Column,
     Report,
@@ -77,7 +77,7 @@ def html_page(report: Report) -> str:
 
 
 def _style() -> str:
-    return files(__package__).joinpath("report_page.css").read_text(encoding="utf-8")
+    return files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 
 def _opening(report: Report) -> str:

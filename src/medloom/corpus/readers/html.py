@@ -9,8 +9,8 @@ from typing import Any
 from lxml import etree
 from lxml import html as lxml_html
 
+from ..document import Document, Drop, Origin
 from .clean import clean, decode, one_line
-from .document import Document, Drop, Origin
 from .html_fragment import escape_comparisons
 from .licence import name_licence
 from .sections import REFERENCES, without_sections

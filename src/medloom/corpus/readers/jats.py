@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from lxml import etree
 
+from ..document import Document, Drop, Origin
+from ..markup import Markup
 from .clean import clean, one_line
-from .document import Document, Drop, Origin
 from .licence import name_licence
-from .markup import Markup
 from .mathml import linear
 from .pointers import pointer, resolve
 from .references import References, take_references

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from ..document import Document, Drop, Origin
 from .clean import clean, one_line
-from .document import Document, Drop, Origin
 from .licence import find_licence
 from .pdf_furniture import join_broken_words, without_contents, without_furniture
 from .pdf_lines import Line, Reader, body_size

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..document import Document, Drop, Origin
 from .clean import clean, decode, one_line
-from .document import Document, Drop, Origin
 from .files import suffix, unpacked
 from .guideline_xml import read_guideline_xml
 from .html import read_html

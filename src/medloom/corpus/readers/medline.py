@@ -16,8 +16,8 @@ from pathlib import Path
 
 from lxml import etree
 
+from ..document import Document, Drop, Origin
 from .clean import one_line
-from .document import Document, Drop, Origin
 from .files import chunks
 from .xml import Element, parse, plain_text
 

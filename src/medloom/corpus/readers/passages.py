@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .markup import Markup, Reference
+from ..markup import Markup, Reference
 
 LONG = 100  # characters of a paragraph that cannot stand in a paper twice by chance
 LONGEST = 300  # characters that a pointer can span

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from medloom.ledger.files import write_json, write_text
 from medloom.recipe import Corpus, Source
 
+from ..choose import DROPPED
+from ..decontaminate import Guard
+from ..document import tables
 from .account import SPLITS, Account
-from .choose import DROPPED
-from .decontaminate import Guard
-from .document import tables
-from .report_page import html_page
-from .report_tables import markdown
+from .page import html_page
+from .tables import markdown
 
 __all__ = ["html_page", "markdown", "write_pages", "write_report"]
 
