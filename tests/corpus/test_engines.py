@@ -98,6 +98,16 @@ def test_slurm_makes_the_same_bytes(slurm: None, abstracts: Path, undisturbed: d
     assert list((tmp_path / "state/read/slurm").glob("*_result.pkl")), "Slurm did it"
 
 
+@pytest.mark.slow
+def test_tasks_that_slurm_ends_are_an_error_and_not_a_wait(slurm: None, abstracts: Path, tmp_path: Path) -> None:
+    settings = corpus_of(abstracts, "slurm", 1)
+    settings = settings.model_copy(update={"cluster": settings.cluster.model_copy(update={"quiet_seconds": 2.0})})
+    ended = subprocess.Popen(["sh", "-c", "for turn in $(seq 60); do scancel --name=medloom-corpus; sleep 0.1; done"])
+    with pytest.raises(RuntimeError, match="Slurm ended the tasks before their work was done"):
+        read_source(settings.sources[0], abstracts, settings, tmp_path / "out", Silent(), tmp_path / "state")
+    ended.wait()
+
+
 @pytest.mark.parametrize(("engine", "module"), [("ray", "ray"), ("slurm", "submitit")])
 def test_an_engine_that_is_not_installed_is_named_with_the_cure(engine: str, module: str, abstracts: Path, tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:

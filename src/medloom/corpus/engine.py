@@ -11,9 +11,10 @@ import logging
 import multiprocessing
 import os
 import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,7 +26,6 @@ from medloom.recipe import Corpus
 WORTH_A_POOL = 16_000_000  # bytes of input; below, starting processes costs more than they save
 ARRAY = 1000  # tasks of one Slurm array: below the 1001 that Slurm allows where nobody raised it
 TURNS = 4  # tasks for each that may run at a time, so that a slow one does not hold up the end
-QUIET = 60.0  # seconds
 Record = dict[str, Any]
 
 
@@ -94,6 +94,8 @@ def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpu
 
 def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    if settings.cluster.address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else it leaves a token in the user's home
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
@@ -144,20 +146,27 @@ def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -
             left -= done
             yield from (None for _ in done)
             moved = time.monotonic() if done else moved
-            ended = all(job.paths.result_pickle.exists() for job in jobs)
-            # Slurm itself is asked only where nothing was heard for a while: each question is a process on its controller.
-            if left and (ended or (time.monotonic() - moved > QUIET and all(job.done() for job in jobs))):
-                for job in jobs:
+            for job in jobs:
+                if left and job.paths.result_pickle.exists():
                     job.result()  # raises what stopped it
-                if ended:
-                    time.sleep(cluster.poll_seconds)  # a network file system may show the records later than the results
-            elif left:
+            if left:
+                # Slurm itself is asked only where nothing was heard for a while: each question is a process on its controller.
+                if time.monotonic() - moved > cluster.quiet_seconds:
+                    if not _queued({job.job_id.partition("_")[0] for job in jobs}):
+                        raise RuntimeError(f"Slurm ended the tasks before their work was done; see the logs in {executor.folder}")
+                    moved = time.monotonic()
                 time.sleep(cluster.poll_seconds)
-    except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as error:
+    except submitit.core.utils.FailedJobError as error:
         raise RuntimeError(f"a Slurm task failed, see {executor.folder}: {str(error).strip().splitlines()[-1]}") from None
     finally:
         for job in jobs if left else ():
             job.cancel(check=False)
+
+
+def _queued(jobs: Collection[str]) -> bool:
+    """Whether Slurm still has any of these jobs to run or running. A controller that does not answer is taken to have."""
+    asked = subprocess.run(["squeue", "--noheader", "--jobs", ",".join(jobs)], capture_output=True, text=True)
+    return bool(asked.stdout.strip()) or (asked.returncode != 0 and "Invalid job id" not in asked.stderr)
 
 
 def _several(work: Work[S], shards: Sequence[S]) -> None:

@@ -47,7 +47,8 @@ class Source(Part):
 
 class Cluster(Part):
     """Where the corpus's shards run when `corpus.engine` is ray or slurm. `address` is a Ray cluster's ("auto" finds the one that this
-    machine belongs to; without one Ray runs on this machine); the others are a Slurm task's."""
+    machine belongs to; without one Ray runs on this machine); the others are a Slurm task's. Finished shards are looked for every
+    `poll_seconds`; where none came for `quiet_seconds`, Slurm is asked whether it still has the tasks."""
 
     address: str | None = None
     partition: str | None = None
@@ -55,6 +56,7 @@ class Cluster(Part):
     minutes: Positive = 120
     memory_mb: Positive = 4000
     poll_seconds: float = Field(default=2.0, gt=0)
+    quiet_seconds: float = Field(default=60.0, gt=0)
 
 
 class Corpus(Part):
