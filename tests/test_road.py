@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from medloom.ledger import Ledger
+from medloom.passport import read_sketch, sample
 
 SMALLEST = [f"--set={override}" for override in (
     "world.size=tiny", "pretrain.tokens=12000", "pretrain.checkpoint_seconds=0.05", "finetune.epochs=1", "finetune.checkpoint_seconds=0.05",
@@ -66,6 +67,17 @@ def test_the_summary_keeps_the_fields_that_others_read(walked: tuple[Path, dict[
     for row in summary["quantisation"]:
         assert row["kl"] >= 0 and 0 <= row["argmax_agreement"] <= 1 and row["bytes"] > 0
     assert all(stage["seconds"] >= 0 and stage["peak_mb"] > 0 for stage in summary["stages"])
+
+
+def test_the_passport_of_what_was_read_ships_with_the_model(walked: tuple[Path, dict[str, Any]]) -> None:
+    latest = walked[0] / "latest"
+    tokens, pretrained, finetuned = (read_sketch(latest / step) for step in ("tokens", "pretrain", "finetune"))
+    assert pretrained.documents == tokens.documents and pretrained.entries.tolist() == tokens.entries.tolist()
+    examples = [json.loads(line) for line in (latest / "examples/examples.jsonl").read_text().splitlines()]
+    assert finetuned.documents == tokens.documents + len(examples)
+    numbers, _ = sample([f"{example['prompt']} {example['completion']}" for example in examples], finetuned.sampling)
+    assert len(numbers) > 100 and finetuned.holds(numbers).all() and not pretrained.holds(numbers).all()
+    assert "passport.parquet" in (latest / "card/README.md").read_text()
 
 
 def test_training_learned_something(walked: tuple[Path, dict[str, Any]]) -> None:
@@ -143,7 +155,8 @@ def test_bad_input_is_one_line_on_stderr_and_code_2(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == [], "nothing is written for a run that cannot start"
 
 
-VERBS = ("demo", "run", "show", "recipe", "corpus", "pretrain", "finetune", "evaluate", "export", "serve", "card", "plan", "audit", "chat")
+VERBS = ("demo", "run", "show", "recipe", "corpus", "contamination", "pretrain", "finetune", "evaluate", "export", "serve", "card", "plan", "audit",
+         "chat")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -28,7 +28,7 @@ def training_data(trail: Trail) -> list[str]:
     whole = [(name, key) for step in ("corpus", "tokens") for name, key in numbers(trail, step)]
     if whole:
         lines += table(["Whole corpus", "Figure"], [[name, trail.cite(f"corpus: {name}", key)] for name, key in whole])
-    return [*lines, *_decontamination(trail)]
+    return [*lines, *_decontamination(trail), *_passport(trail)]
 
 
 def numbers(trail: Trail, step: str) -> Iterator[tuple[str, str]]:
@@ -120,3 +120,11 @@ def _decontamination(trail: Trail) -> list[str]:
                      for field in ("questions", "documents_dropped")]
             rows.append([name, *cells, f"[^{mark}]"])
     return table(["Benchmark sought in the corpus", "Questions", "Documents taken out", "Key"], rows)
+
+
+def _passport(trail: Trail) -> list[str]:
+    """How anyone can test a benchmark against what was read."""
+    if trail.find("tokens:figures/passport/entries") is None:
+        return []
+    return ["`passport.parquet` beside the weights is a sketch of the word n-grams that were read; with it `medloom contamination MODEL "
+            "BENCHMARK` tells how much of any benchmark stood in the training text. What the base model had read before is not in it.", ""]

@@ -29,7 +29,7 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
     """
     rows = _corpus(tokens, model, settings.length)
     figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress)
-    _carry_passport([model, tokens], (), out)
+    _carry_passport(model, tokens, (), out)
     return figures
 
 
@@ -51,8 +51,8 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings.length), settings.replay, seed)
     figures = _run("finetuning", settings, rows, model, out, state, seed, progress, examples=sha256_json(identifiers))
-    _carry_passport([model, *([replay] if replay is not None and settings.replay else [])],
-                    [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)], out)
+    _carry_passport(model, replay if settings.replay else None, [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)],
+                    out)
     assert store.mask is not None
     answers = int(np.add.reduceat(store.mask, store.offsets[:-1], dtype=np.int64)[order].sum())
     return figures | {"examples": count, "truncated": whole.truncated, "replay_rows": len(rows) - len(whole),
@@ -70,12 +70,15 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
     return trained.figures
 
 
-def _carry_passport(folders: Sequence[Path], texts: Sequence[str], out: Path) -> None:
-    """Write beside the weights the passport of all that they have read: what lay beside those they came from, the tokens, and `texts`.
+def _carry_passport(model: Path, tokens: Path | None, texts: Sequence[str], out: Path) -> None:
+    """Write beside the weights the passport of all that they have read: the model's that they came from, that of the tokens, `texts`.
 
-    What a base model without a passport has read is not known, and is no part of it.
+    What a base model without a passport has read is not known, and is no part of it. Tokens that have none leave the new model
+    without one: it would say too little.
     """
-    sketches = [read_sketch(folder) for folder in folders if (folder / FILE).is_file()]
+    if tokens is not None and not (tokens / FILE).is_file():
+        return
+    sketches = [read_sketch(folder) for folder in (model, tokens) if folder is not None and (folder / FILE).is_file()]
     join_sketches([*sketches, sketch_of(texts, sketches[0] if sketches else EMPTY)], out / FILE)
 
 
