@@ -155,8 +155,8 @@ def test_bad_input_is_one_line_on_stderr_and_code_2(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == [], "nothing is written for a run that cannot start"
 
 
-VERBS = ("demo", "run", "show", "recipe", "corpus", "contamination", "pretrain", "finetune", "evaluate", "export", "serve", "card", "plan", "audit",
-         "chat")
+VERBS = ("demo", "run", "show", "recipe", "corpus", "contamination", "pretrain", "finetune", "evaluate", "export", "serve", "card", "plan",
+         "audit", "chat")
 
 
 @pytest.mark.parametrize("verb", VERBS)

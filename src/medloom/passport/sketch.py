@@ -135,9 +135,15 @@ def sketch_of(texts: Sequence[str], like: Sketch) -> Sketch:
 
 
 def join_sketches(sketches: Sequence[Sketch], out: Path) -> None:
-    """Write to `out` the sketch of all that some sketches have read, as coarsely sampled as the coarsest of them."""
+    """Write to `out` the sketch of all that some sketches have read, as coarsely sampled as the coarsest of them.
+
+    One whose n-grams all stand in those before it was read before: its words and documents do not count again.
+    """
     sampling = max(sketch.sampling for sketch in sketches)
     bits = min(sketch.bits - (sampling // sketch.sampling).bit_length() + 1 for sketch in sketches)
-    alike = [sketch.coarser(sampling, bits) for sketch in sketches]
-    write_sketch(out, [np.concatenate([sketch.entries for sketch in alike])], sampling=sampling, bits=bits,
-                 words=sum(sketch.words for sketch in alike), documents=sum(sketch.documents for sketch in alike))
+    entries, words, documents = np.zeros(0, np.uint64), 0, 0
+    for sketch in sketches:
+        alike = sketch.coarser(sampling, bits)
+        if not np.isin(alike.entries, entries).all():
+            entries, words, documents = np.union1d(entries, alike.entries), words + alike.words, documents + alike.documents
+    write_sketch(out, [entries], sampling=sampling, bits=bits, words=words, documents=documents)
