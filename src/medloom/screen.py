@@ -88,7 +88,7 @@ def contamination_lines(found: Contamination, sketch: Sketch) -> list[str]:
     if found.share is None or found.low is None or found.high is None:
         return [*lines, "nothing can be said: no n-gram of this benchmark is among those that the passport samples"]
     lines += [f"read       {found.found:,} of {found.ngrams:,} n-grams of its own: {found.share:.2%} "
-              f"[{found.low:.2%}, {found.high:.2%}]",
+              f"[{found.low:.2%}, {found.high:.2%}]; by chance alone {found.ngrams * found.false_positive_rate:.1f} would be",
               f"           {found.contaminated:,} questions with {CONTAMINATED:.0%} of their n-grams read or more"]
     worst = sorted(found.rows, key=lambda row: (-row["share"], -row["ngrams"], row["id"]))[:5]
     lines += [f"           {row['id']}: {row['found']} of {row['ngrams']}" for row in worst if row["found"]]
