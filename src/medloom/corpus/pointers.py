@@ -13,7 +13,7 @@ from .markup import Markup, Reference
 from .references import References
 
 # A pointer in the text: its ids, then the words that stood there. XML allows none of these characters.
-_OPEN, _WORDS, _CLOSE = "\x01", "\x02", "\x03"
+_OPEN, _WORDS, _CLOSE = "\x81", "\x8d", "\x8f"
 _DASHES = "\\-\u2010-\u2015\u2212"
 _POINTER = re.compile(f"{_OPEN}([^{_WORDS}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}([^{_OPEN}]*)")
 _GROUP = re.compile(rf"{_OPEN}[^{_CLOSE}]*{_CLOSE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_OPEN}[^{_CLOSE}]*{_CLOSE})*")

@@ -11,7 +11,7 @@ from lxml import etree
 Element = etree._Element
 
 _NAMED = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
-_NUMBER = re.compile(r"[+\-\u2212\u2013]?\d+(?:[.,]\d+)?$")
+NUMBER = re.compile(r"[+\-\u2212\u2013]?\d+(?:[.,]\d+)?$")
 
 
 def parse(data: bytes, encoding: str | None = None) -> Element:
@@ -54,7 +54,7 @@ def child(element: Element, *names: str) -> Element | None:
 def raised(before: str, text: str) -> str:
     """A superscript after some text. A number keeps apart (10^9, kg/m^2), or 10 to the 9th would read 109; other marks just follow."""
     text = text.strip()
-    return f"^{text}" if _NUMBER.match(text) and before[-1:] and (before[-1].isalnum() or before[-1] in ")]") else text
+    return f"^{text}" if NUMBER.match(text) and before[-1:] and (before[-1].isalnum() or before[-1] in ")]") else text
 
 
 def plain_text(element: Element) -> str:
