@@ -12,7 +12,7 @@ from lxml import etree
 
 from .markup import Markup
 from .mathml import linear
-from .pointers import pointer, resolve
+from .pointers import pointer, resolve, words_alone
 from .references import References
 from .xml import NUMBER, Element, child, plain_text
 
@@ -41,7 +41,7 @@ def floats(article: Element) -> Floats:
             label, caption = child(element, "label"), child(element, "caption")
             parts = caption.iterchildren("title", "p") if caption is not None else ()
             found[id] = ("".join(plain_text(label).split()[:1]) if label is not None else "",
-                         " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
+                         " ".join(" ".join(words_alone("".join(part.itertext())) for part in parts).split()))
     return found
 
 
@@ -105,10 +105,11 @@ def _formula(element: Element) -> str:
 
 
 def written(text: str, references: References, markup: Markup) -> str:
-    """A run of dissolved text on one line, with what it points at."""
-    if _POWER in text:
-        text = _RAISED.sub("^", text).replace(_POWER, "")
-    if _NAMED in text:  # "Figure [1]": the pointer names it
-        text = _NOUN.sub("", text).replace(_NAMED, "")
-    text = resolve(text, references, markup)
-    return " ".join(text.split()) if "  " in text or not text.isprintable() else text.strip()
+    """A run of dissolved text on one line, with what it points at. Runs of plain spaces are left to `clean`."""
+    if not text.isascii():  # no mark is
+        if _POWER in text:
+            text = _RAISED.sub("^", text).replace(_POWER, "")
+        if _NAMED in text:  # "Figure [1]": the pointer names it
+            text = _NOUN.sub("", text).replace(_NAMED, "")
+        text = resolve(text, references, markup)
+    return text.strip() if text.isprintable() else " ".join(text.split())

@@ -19,7 +19,7 @@ from .document import Document, Drop, Origin
 from .licence import name_licence
 from .markup import Markup
 from .inline import dissolve, floats, written
-from .pointers import resolve
+from .pointers import mark
 from .references import References, take_references
 from .xml import Element, child, local, parse
 
@@ -45,7 +45,7 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     """One paper from its bytes; a Drop with a reason where there is none in them."""
     try:
         data, references = take_references(data)
-        root = parse(data)
+        root = parse(mark(data))
     except (etree.XMLSyntaxError, ValueError) as error:
         return origin.drop("broken-xml", str(error))
     articles = [root] if local(root) == "article" else [e for e in root.iter() if local(e) == "article"]
@@ -233,7 +233,7 @@ class _Writer:
 
     def line(self, element: Element) -> str:
         """An element's words on one line."""
-        return self.tidy(self.inline(element))
+        return written(self.inline(element) if len(element) else element.text or "", self.references, self.markup)
 
     def tidy(self, text: str) -> str:
         return written(text, self.references, self.markup)
