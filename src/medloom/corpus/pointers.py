@@ -54,25 +54,32 @@ def resolve(text: str, references: References, markup: Markup) -> str:
     """
     if _OPEN not in text:
         return text
-    done, place = "", 0
+    done: list[str] = []
+    place = 0
     for group in _GROUP.finditer(text):
         pointers = _POINTER.findall(group[0])
         names = [words for _, words, _ in pointers if not _NO_NAME.match(words)]
-        before, end, bracketed = _unbracketed(text[place : group.start()], text, group.end())
+        start, end = group.span()
+        before, end, bracketed = _unbracketed(text[place:start], text, end)
         if bracketed or not names:
             cited = markup.cite(_cited(pointers, references))
             if cited or not names:
-                done, place = _joined(done + before, cited, text, end), end
-                if not cited and done[-1:] in _OPENING:
+                while done and not before.strip():
+                    before = done.pop() + before
+                before = _joined(before, cited, text, end)
+                done.append(before)
+                place = end
+                if not cited and before[-1:] in _OPENING:
                     place = _SEPARATORS.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
                 continue
-        done += text[place : group.start()]
+        done.append(text[place:start])
         for ids, words, between in pointers:
             cited = "" if bracketed else markup.cite(_cited([(ids, words, "")], references))
             name = words if bracketed or not _NO_NAME.match(words) else ""
-            done += f"{name} {cited}".strip() + between
+            done.append(f"{name} {cited}".strip() + between)
         place = group.end()
-    return done + text[place:]
+    done.append(text[place:])
+    return "".join(done)
 
 
 def _unbracketed(before: str, text: str, end: int) -> tuple[str, int, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html.entities
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from lxml import etree
 
@@ -37,7 +37,12 @@ def _named(match: re.Match[bytes]) -> bytes:
 
 def local(element: Element) -> str:
     """An element's name without its namespace; empty for entities and the like."""
-    tag = element.tag
+    return bare(element.tag)
+
+
+@lru_cache(1024)
+def bare(tag: object) -> str:
+    """A tag without its namespace."""
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
