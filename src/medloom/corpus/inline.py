@@ -7,12 +7,14 @@ form. Neither needs to know where in the paper it is, so a reader walks the bloc
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 from lxml import etree
 
+from .clean import one_line
 from .markup import Markup
 from .mathml import linear
-from .pointers import pointer, resolve, words_alone
+from .pointers import pointer, resolve
 from .references import References
 from .xml import NUMBER, Element, child, plain_text
 
@@ -41,7 +43,7 @@ def floats(article: Element) -> Floats:
             label, caption = child(element, "label"), child(element, "caption")
             parts = caption.iterchildren("title", "p") if caption is not None else ()
             found[id] = ("".join(plain_text(label).split()[:1]) if label is not None else "",
-                         " ".join(" ".join(words_alone("".join(part.itertext())) for part in parts).split()))
+                         " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
     return found
 
 
@@ -105,11 +107,14 @@ def _formula(element: Element) -> str:
 
 
 def written(text: str, references: References, markup: Markup) -> str:
-    """A run of dissolved text on one line, with what it points at. Runs of plain spaces are left to `clean`."""
-    if not text.isascii():  # no mark is
-        if _POWER in text:
-            text = _RAISED.sub("^", text).replace(_POWER, "")
-        if _NAMED in text:  # "Figure [1]": the pointer names it
-            text = _NOUN.sub("", text).replace(_NAMED, "")
-        text = resolve(text, references, markup)
-    return text.strip() if text.isprintable() else " ".join(text.split())
+    """A run of dissolved text on one line, with what it points at, and as clean as `clean` would leave it."""
+    if text.isascii():  # so there is no mark in it
+        return " ".join(text.split()) if "  " in text or not text.isprintable() else text.strip()
+    if _POWER in text:
+        text = _RAISED.sub("^", text).replace(_POWER, "")
+    if _NAMED in text:  # "Figure [1]": the pointer names it
+        text = _NOUN.sub("", text).replace(_NAMED, "")
+    text = resolve(text, references, markup)
+    if not text.isprintable() or "  " in text:
+        return one_line(text) or ""
+    return text.strip() if text.isascii() else normalize("NFC", text.strip())

@@ -14,12 +14,11 @@ from dataclasses import replace
 
 from lxml import etree
 
-from .clean import clean, one_line
+from .clean import clean
 from .document import Document, Drop, Origin
 from .licence import name_licence
 from .markup import Markup
 from .inline import dissolve, floats, written
-from .pointers import mark
 from .references import References, take_references
 from .xml import Element, child, local, parse
 
@@ -45,7 +44,7 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     """One paper from its bytes; a Drop with a reason where there is none in them."""
     try:
         data, references = take_references(data)
-        root = parse(mark(data))
+        root = parse(data)
     except (etree.XMLSyntaxError, ValueError) as error:
         return origin.drop("broken-xml", str(error))
     articles = [root] if local(root) == "article" else [e for e in root.iter() if local(e) == "article"]
@@ -77,7 +76,7 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     for part in article:
         if part.tag in ("body", "floats-group", "floats-wrap", "back"):
             writer.children(part, 1, blocks)
-    text = clean("\n\n".join(filter(None, blocks)))
+    text = "\n\n".join(filter(None, blocks))  # each of them is clean
     if not text:
         return origin.drop("empty", id=document.id)
     return replace(document, text=f"{document.title}\n\n{text}" if document.title else text)
@@ -103,7 +102,7 @@ def _describe(document: Document, meta: Element, licence: tuple[str | None, str]
     url, words = licence
     return replace(
         document, id=f"pmc:{number}" if number else f"doi:{doi}" if doi else document.id,
-        title=one_line(writer.line(title)) if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
+        title=writer.line(title) or None if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
         pmcid=f"PMC{number}" if number else None, year=min(years, default=None),
         licence=name_licence(url, words) or document.licence, licence_url=url)
 
@@ -197,7 +196,8 @@ class _Writer:
                     self.items(part, within, level + 1)
                 else:
                     self.block(part, 6, floats if part.tag in ("fig", "table-wrap") else words)
-            lines += [f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(' '.join(words).split())}", *within]
+            mark = f"{number}." if ordered else "-"
+            lines += [f"{'  ' * level}{mark} {' '.join(' '.join(words).split())}".rstrip(), *within]
         out += ["\n".join(lines), *floats]
 
     def captioned(self, element: Element) -> tuple[str, str, list[str]]:
@@ -215,7 +215,7 @@ class _Writer:
             elif kind in ("table", "alternatives"):
                 lines += self.rows(part)
             elif kind == "table-wrap-foot":
-                lines.append(" ".join(self.line(p) for p in part.iter("p")))
+                lines.append(self.tidy(" ".join(self.inline(p) for p in part.iter("p"))))
             else:
                 self.block(part, 6, lines)
         return label, caption, lines
@@ -236,7 +236,9 @@ class _Writer:
         return written(self.inline(element) if len(element) else element.text or "", self.references, self.markup)
 
     def tidy(self, text: str) -> str:
-        return written(text, self.references, self.markup)
+        """A paragraph's text on one line."""
+        text = written(text, self.references, self.markup)
+        return text if text[:1].isascii() else clean(text)  # it may begin with a bullet
 
     def inline(self, element: Element) -> str:
         """The words of an element within a line, of which `dissolve` has left those that are rare there."""

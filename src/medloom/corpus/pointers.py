@@ -19,9 +19,6 @@ _DASHES = "\\-\u2010-\u2015\u2212"
 _POINTER = re.compile(f"{_OPEN}([^{_WORDS}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}([^{_OPEN}]*)")
 _ONE = f"{_OPEN}[^{_WORDS}{_CLOSE}]*{_WORDS}[^{_CLOSE}]*{_CLOSE}"
 _GROUP = re.compile(rf"{_ONE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_ONE})*")
-_PLACE = re.compile(f"{_OPEN}[^{_WORDS}]*{_WORDS}([^{_CLOSE}]*){_CLOSE}")
-_XREF = re.compile(rb"<xref (?=[^<>]*ref-type=\"bibr\")[^<>]*\brid=\"([^\"<>]*)\"[^<>]*(?<!/)>([^<]*)</xref>")
-_MARKED = b"&#%d;\\1&#%d;\\2&#%d;" % (ord(_OPEN), ord(_WORDS), ord(_CLOSE))
 _RANGE = re.compile(rf"[\s\[\]\d]*[{_DASHES}][\s\[\]\d]*$")
 # A number, a year, a letter or a sign says nothing once its note or reference is elsewhere; a name does.
 _NO_NAME = re.compile(rf"[\s\[\](),;.*\u2020\u2021\u00a7\d{_DASHES}]*[a-z]?$")
@@ -34,16 +31,6 @@ _OPENING, _STOPS = frozenset("[("), frozenset(".,;:")
 def pointer(ids: str, words: str) -> str:
     """What stands in a text for a pointer, until `resolve`. `ids` are separated by spaces; none for a pointer to a note."""
     return f"{_OPEN}{ids}{_WORDS}{words}{_CLOSE}"
-
-
-def mark(data: bytes) -> bytes:
-    """A JATS file with `pointer` in place of its elements that point at the literature: they are many, and need no parser's care."""
-    return _XREF.sub(_MARKED, data)
-
-
-def words_alone(text: str) -> str:
-    """A text with the words of its pointers as they stood."""
-    return _PLACE.sub(r"\1", text) if _OPEN in text else text
 
 
 def resolve(text: str, references: References, markup: Markup) -> str:

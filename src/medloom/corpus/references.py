@@ -13,7 +13,11 @@ from .markup import Reference
 from .xml import parse, plain_text
 
 _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
-_TITLES = (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")  # of a book there may be the source only
+# Of a book there may be the source only.
+_TITLES = [re.compile(rb"<%b\b[^>]*>(.*?)</%b" % (tag, tag), re.DOTALL)
+           for tag in (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")]
+_AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
+
 
 
 class References:
@@ -41,25 +45,17 @@ class References:
     def _read(self, entry: bytes) -> Iterator[Reference]:
         forms = entry.split(b"citation>")  # the end of an element-citation, mixed-citation, nlm-citation or citation
         for form in forms[:-1] or forms:
-            for tag in _TITLES:
-                if title := self._words(form, tag, form.find(b"<" + tag)):
+            for pattern in _TITLES:
+                if (found := pattern.search(form)) and (title := self._words(found[1])):
+                    author = _AUTHOR.search(form)
+                    yield Reference(title, self._words(author[1]) if author else "")
                     break
             else:
                 continue
-            person, body = form.find(b"<surname"), form.find(b"<collab")
-            if body >= 0 and form.startswith(b"<collab-alternatives", body):
-                body = form.find(b"<collab", body + 1)
-            by_person = person >= 0 and (person < body or body < 0)
-            yield Reference(title, self._words(form, b"surname", person) if by_person else self._words(form, b"collab", body))
             if b"<citation-alternatives" in entry:  # the others are the same work in other forms
                 return
 
-    def _words(self, form: bytes, tag: bytes, start: int) -> str:
-        """The words of the element that starts there; none where `start` is -1."""
-        if start < 0:
-            return ""
-        start = form.find(b">", start) + 1
-        words = form[start : max(form.find(b"</" + tag, start), 0)]
+    def _words(self, words: bytes) -> str:
         if b"<" not in words:
             text = words.decode(self.encoding, "replace")
             return text if "&" not in text and text.isprintable() else " ".join(html.unescape(text).split())
