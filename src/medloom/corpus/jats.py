@@ -16,9 +16,9 @@ from lxml import etree
 
 from .clean import clean
 from .document import Document, Drop, Origin
+from .inline import dissolve, floats, written
 from .licence import name_licence
 from .markup import Markup
-from .inline import dissolve, floats, written
 from .references import References, take_references
 from .xml import Element, child, local, parse
 
@@ -26,8 +26,7 @@ _XLINK = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SKIPPED = frozenset(("ref-list", "ack", "fn-group", "supplementary-material", "sub-article", "response", "graphic", "media", "label",
                       "title", "object-id", "glossary", "bio", "attrib", "permissions", "alt-text", "long-desc", "inline-graphic"))
-_UNREAD = (*(kind for kind in _SKIPPED if kind not in ("label", "title")), "contrib-group", "aff", "author-notes", "kwd-group",
-           "funding-group")
+_UNREAD = ("contrib-group", "graphic", "inline-graphic", "media", "alt-text", "long-desc")  # they may stand within a line
 _SECTIONS = frozenset(("sec", "app", "boxed-text", "notes"))
 _BLOCKS = frozenset(("list", "def-list", "fig", "fig-group", "table-wrap", "table-wrap-group", "disp-formula", "disp-formula-group",
                      "disp-quote", "boxed-text", "preformat"))
@@ -222,8 +221,10 @@ class _Writer:
 
     def rows(self, table: Element) -> list[str]:
         """A table's rows, one a line, cells between bars. Spanned cells are not repeated."""
-        rows = ([self.line(cell) for cell in row.iterchildren("td", "th")] for row in table.iter("tr"))
-        return [f"|{''.join(f' {cell} |' if cell else ' |' for cell in cells)}" for cells in rows if any(cells)]
+        rows = (" | ".join([self.inline(cell) if len(cell) else cell.text or "" for cell in row.iterchildren("td", "th")])
+                for row in table.iter("tr"))
+        lines = [written(f"| {cells} |", self.references, self.markup) for cells in rows]
+        return [line for line in lines if line.strip("| ")]
 
     def flat(self, element: Element) -> str:
         """The blocks of an element on one line."""
@@ -242,9 +243,9 @@ class _Writer:
 
     def inline(self, element: Element) -> str:
         """The words of an element within a line, of which `dissolve` has left those that are rare there."""
-        kind = element.tag
         text = element.text or ""
         for inner in element:
-            words = "" if inner.tag in _SKIPPED and inner.tag != "title" or not isinstance(inner.tag, str) else self.inline(inner)
-            text += words + (inner.tail or "")
-        return f" {text} " if kind in _SPACED else text
+            if isinstance(inner.tag, str) and (inner.tag not in _SKIPPED or inner.tag == "title"):
+                text += self.inline(inner)
+            text += inner.tail or ""
+        return f" {text} " if element.tag in _SPACED else text

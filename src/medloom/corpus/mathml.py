@@ -25,7 +25,7 @@ def linear(element: Element) -> str:
 def _linear(element: Element, kind: str) -> str:
     parts = []
     for inner in element:
-        name = bare(inner.tag)
+        name = bare(inner.tag)  # type: ignore[arg-type]  # as in `local`
         if name in _LEAVES:
             parts.append(_leaf(inner, name))
         elif name not in _UNREAD:

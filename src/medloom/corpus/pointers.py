@@ -103,7 +103,7 @@ def _joined(before: str, cited: str, text: str, end: int) -> str:
             left = left.rstrip(",; ")
         elif after_one in _STOPS and left.endswith(after_one):
             left = left[:-1]
-        return left if touching or not after_one.isalnum() else f"{left} "
+        return left if touching or not (after_one.isalnum() or left.endswith("|")) else f"{left} "  # the bar of a cell
     stop = ""
     # A raised number stands behind the stop of its sentence; words belong before it. A small letter after a point: it was "et al.".
     if touching and left[-1:] in _STOPS and (not after or after_one.isspace()) and not (left[-1] == "." and after[1:].islower()):

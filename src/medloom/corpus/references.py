@@ -16,6 +16,7 @@ _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
 # Of a book there may be the source only.
 _TITLES = [re.compile(rb"<%b\b[^>]*>(.*?)</%b" % (tag, tag), re.DOTALL)
            for tag in (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")]
+_STYLE = re.compile(rb"</?(?:italic|bold|sub)\b[^>]*>")
 _AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
 
 
@@ -56,6 +57,8 @@ class References:
                 return
 
     def _words(self, words: bytes) -> str:
+        if b"<" in words:
+            words = _STYLE.sub(b"", words)
         if b"<" not in words:
             text = words.decode(self.encoding, "replace")
             return text if "&" not in text and text.isprintable() else " ".join(html.unescape(text).split())

@@ -37,7 +37,7 @@ def _named(match: re.Match[bytes]) -> bytes:
 
 def local(element: Element) -> str:
     """An element's name without its namespace; empty for entities and the like."""
-    return bare(element.tag)
+    return bare(element.tag)  # type: ignore[arg-type]  # a string, or a function in place of a name
 
 
 @lru_cache(1024)
