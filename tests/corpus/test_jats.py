@@ -155,6 +155,24 @@ def test_what_the_original_damages_stays_whole() -> None:
     assert text(body) == "Dose <5 mg/kg [range 2-4] if age > 3 y.\n\nFigure 1. A.\n\nor take fluids\n\nobesity"
 
 
+def test_what_stands_within_what_in_a_line_changes_nothing() -> None:
+    """Styles round a power, a pointer within a superscript within a style, a formula of a picture, a cell of paragraphs."""
+    body = ("<p>A<italic>x<sup><bold>2</bold></sup></italic> at 10<bold><sup>3</sup></bold><italic>y<sup> a </sup></italic>;"
+            " so<bold><sup><xref ref-type='bibr' rid='r1'><italic>1</italic></xref></sup></bold> with "
+            "<inline-formula><alternatives><inline-graphic><alt-text>a picture</alt-text></inline-graphic></alternatives></inline-formula>"
+            "end<break/>here<inline-graphic><alt-text>gone</alt-text></inline-graphic></p><p>\u2022 one\u00a0 two</p>"
+            "<table-wrap><table><tr><td/><td><p>a</p><p>b</p></td><td>c <sup>2</sup></td></tr><tr><td/><td> </td></tr></table>"
+            "</table-wrap>")
+    assert text(body) == f"Ax^2 at 10^3ya; so ({ONE}) with end here\n\n- one two\n\n| | a b | c 2 |"
+
+
+def test_a_papers_own_control_characters_are_no_pointers() -> None:
+    """Text in a wrong encoding can hold those that mark a pointer's place; they go, and nothing with them."""
+    assert text(f"<p>a&#x81;b&#x8d;c [{to(1)}] d&#x8f;e &#x90;5 &#x81;f</p>").startswith("a")
+    assert text("<p>a&#x81;b &#x8d;c&#x8f; x&#x90;y</p><p>&#x8f;z&#x81;</p><p>whole</p>").endswith("whole")
+    assert text("<p>a&#x81;b and &#x90;c</p>") == "ab and c"
+
+
 def test_tables_are_read_wherever_they_stand() -> None:
     """Peers look for them in the body only."""
     table = "<table-wrap><label>Table {0}</label><table><tr><td>cell {0}</td><td/></tr></table></table-wrap>"

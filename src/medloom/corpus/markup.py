@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 MARKS = ("bib_ref", "fig_ref", "bib", "fig", "table", "formula")  # the original's twelve domain tokens: each opens and closes
 TITLE_WORDS = 12
@@ -78,6 +79,7 @@ def _name(label: str) -> str:
     return _SHORT_NAME.sub(lambda found: f"{'Figure' if found[1] == 'Fig' else 'Table'}{found[2]} ", label.strip().rstrip(".: "))
 
 
+@lru_cache(4096)  # a work is cited again and again
 def _cut(title: str) -> str:
     words = title.rstrip(". ").split()
     return " ".join(words[:TITLE_WORDS]) + ("..." if len(words) > TITLE_WORDS else "")

@@ -61,6 +61,8 @@ def _characters(text: str) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii():
         return text.encode().translate(_ASCII, _ASCII_GONE).decode()
+    if text.replace("\n", "").isprintable():  # most is, and this is found sooner than that none of many characters occurs
+        return text
     return _MENDED.sub(_mend, text)
 
 

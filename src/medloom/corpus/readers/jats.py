@@ -16,29 +16,22 @@ from lxml import etree
 
 from ..document import Document, Drop, Origin
 from ..markup import Markup
-from .clean import clean, one_line
+from .clean import clean
+from .inline import dissolve, floats, written
 from .licence import name_licence
-from .mathml import linear
-from .pointers import pointer, resolve
 from .references import References, take_references
-from .xml import Element, child, local, parse, plain_text, raised
+from .xml import Element, child, local, parse
 
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_MATH = "{http://www.w3.org/1998/Math/MathML}math"
 _SKIPPED = frozenset(("ref-list", "ack", "fn-group", "supplementary-material", "sub-article", "response", "graphic", "media", "label",
                       "title", "object-id", "glossary", "bio", "attrib", "permissions", "alt-text", "long-desc", "inline-graphic"))
+_UNREAD = ("contrib-group", "graphic", "inline-graphic", "media", "alt-text", "long-desc")  # they may stand within a line
 _SECTIONS = frozenset(("sec", "app", "boxed-text", "notes"))
 _BLOCKS = frozenset(("list", "def-list", "fig", "fig-group", "table-wrap", "table-wrap-group", "disp-formula", "disp-formula-group",
                      "disp-quote", "boxed-text", "preformat"))
-_FORMULAS = frozenset(("inline-formula", "disp-formula", _MATH, "math", "tex-math", "alternatives"))
-_STYLES = frozenset(("italic", "bold", "sub", "named-content", "underline", "ext-link"))  # the frequent ones
-_SPACED = frozenset(("break", "p", "list", "list-item", "title"))
-_WORKS, _FLOATS = frozenset(("bibr", "ref")), frozenset(("fig", "table"))
-_NOTES = frozenset(("fn", "table-fn", "aff", "corresp", "author-notes"))
+_SPACED = frozenset(("p", "list", "list-item", "title"))
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
-_NUMBER = re.compile(r"\s*\d")
-_NOUN = re.compile(r"(?:Figure|Fig\.?|Table|Tab\.?)\s*$")
 # What an article calls itself, as the publication type that MEDLINE gives it, where there is no doubt.
 _CATEGORIES = {"research-article": "Journal Article", "review-article": "Review", "systematic-review": "Systematic Review",
                "case-report": "Case Reports", "editorial": "Editorial", "letter": "Letter", "news": "News", "preprint": "Preprint",
@@ -66,10 +59,14 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
         document = replace(document, categories=(category,))
     with suppress(LookupError):  # libxml2 knows names of encodings that Python does not
         references.encoding = codecs.lookup(root.getroottree().docinfo.encoding or "utf-8").name
-    writer = _Writer(article, references, origin.markup)
+    licence = _licence(meta) if meta is not None else (None, "")
+    targets = floats(article) if origin.markup.marked else {}
+    etree.strip_elements(article, *_UNREAD, with_tail=False)
+    dissolve(article, origin.markup, targets)
+    writer = _Writer(references, origin.markup)
     blocks: list[str] = []
     if meta is not None:
-        document = _describe(document, meta, writer)
+        document = _describe(document, meta, licence, writer)
         for abstract in (e for e in meta if e.tag == "abstract" and e.get("abstract-type") not in ("graphical", "toc", "teaser")):
             inner: list[str] = []
             writer.children(abstract, 2, inner)
@@ -78,7 +75,7 @@ def read_jats(data: bytes, origin: Origin) -> Document | Drop:
     for part in article:
         if part.tag in ("body", "floats-group", "floats-wrap", "back"):
             writer.children(part, 1, blocks)
-    text = clean("\n\n".join(filter(None, blocks)))
+    text = "\n\n".join(filter(None, blocks))  # each of them is clean
     if not text:
         return origin.drop("empty", id=document.id)
     return replace(document, text=f"{document.title}\n\n{text}" if document.title else text)
@@ -93,7 +90,7 @@ def _without_namespace(article: Element) -> Element:
     return article
 
 
-def _describe(document: Document, meta: Element, writer: _Writer) -> Document:
+def _describe(document: Document, meta: Element, licence: tuple[str | None, str], writer: _Writer) -> Document:
     """A document with the identifiers, title, year and licence of an article-meta."""
     identifiers = {e.get("pub-id-type", ""): (e.text or "").strip() for e in meta if e.tag == "article-id"}
     doi = identifiers.get("doi", "").lower() or None
@@ -101,10 +98,10 @@ def _describe(document: Document, meta: Element, writer: _Writer) -> Document:
     title = child(meta, "title-group", "article-title")
     years = [int(found[0]) for e in meta if e.tag == "pub-date" and (year := child(e, "year")) is not None
              and (found := _YEAR.search(year.text or ""))]
-    url, words = _licence(meta)
+    url, words = licence
     return replace(
         document, id=f"pmc:{number}" if number else f"doi:{doi}" if doi else document.id,
-        title=one_line(writer.line(title)) if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
+        title=writer.line(title) or None if title is not None else None, doi=doi, pmid=identifiers.get("pmid") or None,
         pmcid=f"PMC{number}" if number else None, year=min(years, default=None),
         licence=name_licence(url, words) or document.licence, licence_url=url)
 
@@ -125,9 +122,8 @@ def _licence(meta: Element) -> tuple[str | None, str]:
 class _Writer:
     """What an article says, in the form that a Markup gives it."""
 
-    def __init__(self, article: Element, references: References, markup: Markup) -> None:
+    def __init__(self, references: References, markup: Markup) -> None:
         self.markup, self.references = markup, references
-        self.floats = {id: e for e in article.iter("fig", "table-wrap") if (id := e.get("id"))} if markup.marked else {}
 
     def children(self, parent: Element, depth: int, out: list[str]) -> None:
         """The children of a section, body, abstract or list item as blocks of text; `depth` is that of a heading below it."""
@@ -159,7 +155,7 @@ class _Writer:
         elif kind == "table-wrap":
             out.append(self.markup.table(*self.captioned(element)))
         elif kind == "disp-formula":
-            out.append(self.markup.formula(self.tidy(_formula(element, self))))
+            out.append(self.markup.formula(self.line(element)))
         elif kind == "table":
             out.append("\n".join(self.rows(element)))
         elif (element.text or "").strip():
@@ -183,7 +179,7 @@ class _Writer:
                 self.block(inner, depth, out)
                 text = inner.tail or ""
             else:
-                text = self.extended(text, inner)
+                text += self.inline(inner) + (inner.tail or "")
         out.append(self.tidy(text))
 
     def items(self, element: Element, out: list[str], level: int = 0) -> None:
@@ -199,7 +195,8 @@ class _Writer:
                     self.items(part, within, level + 1)
                 else:
                     self.block(part, 6, floats if part.tag in ("fig", "table-wrap") else words)
-            lines += [f"{'  ' * level}{f'{number}.' if ordered else '-'} {' '.join(' '.join(words).split())}", *within]
+            mark = f"{number}." if ordered else "-"
+            lines += [f"{'  ' * level}{mark} {' '.join(' '.join(words).split())}".rstrip(), *within]
         out += ["\n".join(lines), *floats]
 
     def captioned(self, element: Element) -> tuple[str, str, list[str]]:
@@ -217,15 +214,17 @@ class _Writer:
             elif kind in ("table", "alternatives"):
                 lines += self.rows(part)
             elif kind == "table-wrap-foot":
-                lines.append(" ".join(self.line(p) for p in part.iter("p")))
+                lines.append(self.tidy(" ".join(self.inline(p) for p in part.iter("p"))))
             else:
                 self.block(part, 6, lines)
         return label, caption, lines
 
     def rows(self, table: Element) -> list[str]:
         """A table's rows, one a line, cells between bars. Spanned cells are not repeated."""
-        rows = ([self.line(cell) for cell in row.iterchildren("td", "th")] for row in table.iter("tr"))
-        return [f"|{''.join(f' {cell} |' if cell else ' |' for cell in cells)}" for cells in rows if any(cells)]
+        rows = (" | ".join([self.inline(cell) if len(cell) else cell.text or "" for cell in row.iterchildren("td", "th")])
+                for row in table.iter("tr"))
+        lines = [written(f"| {cells} |", self.references, self.markup) for cells in rows]
+        return [line for line in lines if line.strip("| ")]
 
     def flat(self, element: Element) -> str:
         """The blocks of an element on one line."""
@@ -235,62 +234,18 @@ class _Writer:
 
     def line(self, element: Element) -> str:
         """An element's words on one line."""
-        if len(element) == 0:
-            return " ".join((element.text or "").split())
-        return self.tidy(self.inline(element))
+        return written(self.inline(element) if len(element) else element.text or "", self.references, self.markup)
 
     def tidy(self, text: str) -> str:
-        text = resolve(text, self.references, self.markup)
-        return " ".join(text.split()) if "  " in text or not text.isprintable() else text.strip()
+        """A paragraph's text on one line."""
+        text = written(text, self.references, self.markup)
+        return text if text[:1].isascii() else clean(text)  # it may begin with a bullet
 
     def inline(self, element: Element) -> str:
+        """The words of an element within a line, of which `dissolve` has left those that are rare there."""
         text = element.text or ""
         for inner in element:
-            text = self.extended(text, inner)
-        return text
-
-    def extended(self, text: str, element: Element) -> str:
-        """A line of text with an element and what follows that."""
-        kind = element.tag
-        if kind == "xref":
-            words = self.pointer(element)
-            if self.markup.marked and element.get("ref-type") in _FLOATS and _NUMBER.match(element.text or ""):
-                text = _NOUN.sub("", text)  # "Figure [1]": the pointer names it
-        elif kind in _STYLES:
-            words = self.inline(element)
-        elif kind in _FORMULAS:
-            words = _formula(element, self)
-        elif kind == "sup":
-            words = raised(text, self.inline(element))
-        elif kind in _SPACED:
-            words = f" {self.inline(element)} "
-        else:
-            words = "" if kind in _SKIPPED or not isinstance(kind, str) else self.inline(element)
-        return f"{text}{words}{element.tail or ''}"
-
-    def pointer(self, xref: Element) -> str:
-        """What a cross-reference says, or its place kept for `pointers.resolve`."""
-        kind, words = xref.get("ref-type"), self.inline(xref)
-        if kind in _WORKS:
-            return pointer(xref.get("rid", ""), words)
-        if kind in _NOTES:
-            return pointer("", words)
-        if self.markup.marked and kind in _FLOATS and (target := self.floats.get(xref.get("rid", ""))) is not None:
-            label, caption = child(target, "label"), child(target, "caption")
-            if label is not None and _NUMBER.match(words):  # "Figures 1 and [2]"
-                words = " ".join((*plain_text(label).split()[:1], words))
-            parts = caption.iterchildren("title", "p") if caption is not None else ()
-            return self.markup.point(words, " ".join(" ".join("".join(part.itertext()) for part in parts).split()))
-        return words
-
-
-def _formula(element: Element, writer: _Writer) -> str:
-    """A formula on one line: from MathML where there is some, else from TeX, else what words it holds; of a picture nothing stays."""
-    for part in element.iter(_MATH, "math"):
-        return linear(part)
-    for part in element.iter("tex-math"):
-        tex = part.text or ""
-        body = re.search(r"\\begin\{document\}(.*)\\end\{document\}", tex, re.DOTALL)
-        return " ".join((body[1] if body else tex).split()).strip("$ ")
-    words = writer.inline(element)
-    return words if words.strip() else pointer("", "")
+            if isinstance(inner.tag, str) and (inner.tag not in _SKIPPED or inner.tag == "title"):
+                text += self.inline(inner)
+            text += inner.tail or ""
+        return f" {text} " if element.tag in _SPACED else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .xml import Element, local
+from .xml import Element, bare
 
 _LEAVES = frozenset(("mi", "mn", "mtext", "ms", "mo"))
 _UNREAD = frozenset(("", "annotation", "annotation-xml"))
@@ -16,18 +16,20 @@ _INVISIBLE = "\u2061\u2062\u2063\u2064"  # function application, times, comma, p
 
 def linear(element: Element) -> str:
     """A formula as text: (a + b)/c, x^2, x_i, sqrt(x). Raises nothing; what it does not know it reads from left to right."""
-    text = " ".join(_linear(element, local(element)).split())
+    text = " ".join(_linear(element, "math").split())
     for mark in ".,;)":
         text = text.replace(f" {mark}", mark)
     return text.replace("( ", "(")
 
 
 def _linear(element: Element, kind: str) -> str:
-    if kind in _LEAVES:
-        words = element.text if len(element) == 0 else "".join(element.itertext())
-        words = " ".join((words or "").split())
-        return f" {words} " if kind == "mo" and words in _SPACED else words.strip(_INVISIBLE)
-    parts = [_linear(inner, name) for inner in element if (name := local(inner)) not in _UNREAD]
+    parts = []
+    for inner in element:
+        name = bare(inner.tag)  # type: ignore[arg-type]  # as in `local`
+        if name in _LEAVES:
+            parts.append(_leaf(inner, name))
+        elif name not in _UNREAD:
+            parts.append(_linear(inner, name))
     if kind == "mrow":
         if parts and (sign := parts[0].strip()) in _SIGNS:
             parts[0] = sign
@@ -52,6 +54,14 @@ def _linear(element: Element, kind: str) -> str:
     if kind in ("mtr", "mtable"):
         return ("; " if kind == "mtable" else " ").join(part for part in parts if part.strip())
     return " " if kind == "mspace" else "".join(parts)
+
+
+def _leaf(element: Element, kind: str) -> str:
+    words = (element.text or "") if len(element) == 0 else "".join(element.itertext())
+    if words.isalnum():
+        return words
+    words = " ".join(words.split())
+    return f" {words} " if kind == "mo" and words in _SPACED else words.strip(_INVISIBLE)
 
 
 def _one(part: str) -> str:

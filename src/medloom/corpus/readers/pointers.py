@@ -12,17 +12,20 @@ from collections.abc import Sequence
 from ..markup import Markup, Reference
 from .references import References
 
-# A pointer in the text: its ids, then the words that stood there. XML allows none of these characters.
-_OPEN, _WORDS, _CLOSE = "\x01", "\x02", "\x03"
+# A pointer in the text: its ids, then the words that stood there. Of the characters that XML allows none is less likely in a paper
+# (no encoding of Windows has them), and `clean` drops them.
+_OPEN, _WORDS, _CLOSE = "\x81", "\x8d", "\x8f"
 _DASHES = "\\-\u2010-\u2015\u2212"
 _POINTER = re.compile(f"{_OPEN}([^{_WORDS}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}([^{_OPEN}]*)")
-_GROUP = re.compile(rf"{_OPEN}[^{_CLOSE}]*{_CLOSE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_OPEN}[^{_CLOSE}]*{_CLOSE})*")
+_ONE = f"{_OPEN}[^{_WORDS}{_CLOSE}]*{_WORDS}[^{_CLOSE}]*{_CLOSE}"
+_GROUP = re.compile(rf"{_ONE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_ONE})*")
 _RANGE = re.compile(rf"[\s\[\]\d]*[{_DASHES}][\s\[\]\d]*$")
 # A number, a year, a letter or a sign says nothing once its note or reference is elsewhere; a name does.
 _NO_NAME = re.compile(rf"[\s\[\](),;.*\u2020\u2021\u00a7\d{_DASHES}]*[a-z]?$")
 _SEPARATORS = re.compile(r"[\s,;]*")
-_PAIRS = {"[": "]", "(": ")"}
-_STOPS = frozenset(".,;:")
+_CLOSING = re.compile(r"\s*([\])])")
+_PAIRS = {"]": "[", ")": "("}
+_OPENING, _STOPS = frozenset("[("), frozenset(".,;:")
 
 
 def pointer(ids: str, words: str) -> str:
@@ -38,40 +41,46 @@ def resolve(text: str, references: References, markup: Markup) -> str:
     """
     if _OPEN not in text:
         return text
-    done, place = "", 0
+    done: list[str] = []
+    place = 0
     for group in _GROUP.finditer(text):
         pointers = _POINTER.findall(group[0])
         names = [words for _, words, _ in pointers if not _NO_NAME.match(words)]
-        before, end, bracketed = _unbracketed(text[place : group.start()], text, group.end())
+        start, end = group.span()
+        before, end, bracketed = _unbracketed(text[place:start], text, end)
         if bracketed or not names:
             cited = markup.cite(_cited(pointers, references))
             if cited or not names:
-                done, place = _joined(done + before, cited, text, end), end
-                if not cited and done[-1:] in _PAIRS:
+                while done and not before.strip():
+                    before = done.pop() + before
+                before = _joined(before, cited, text, end)
+                done.append(before)
+                place = end
+                if not cited and before[-1:] in _OPENING:
                     place = _SEPARATORS.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
                 continue
-        done += text[place : group.start()]
+        done.append(text[place:start])
         for ids, words, between in pointers:
             cited = "" if bracketed else markup.cite(_cited([(ids, words, "")], references))
             name = words if bracketed or not _NO_NAME.match(words) else ""
-            done += f"{name} {cited}".strip() + between
+            done.append(f"{name} {cited}".strip() + between)
         place = group.end()
-    return done + text[place:]
+    done.append(text[place:])
+    return "".join(done)
 
 
 def _unbracketed(before: str, text: str, end: int) -> tuple[str, int, bool]:
     """The text before a group without the brackets that open there and close right behind it, where it goes on, whether there were any."""
     bracketed = False
-    while (left := before.rstrip())[-1:] in _PAIRS:
-        close = next((place for place in range(end, len(text)) if not text[place].isspace()), len(text) - 1)
-        if text[close] != _PAIRS[left[-1]]:
-            break
-        before, end, bracketed = left[:-1], close + 1, True
+    while (close := _CLOSING.match(text, end)) and (left := before.rstrip())[-1:] == _PAIRS[close[1]]:
+        before, end, bracketed = left[:-1], close.end(), True
     return before, end, bracketed
 
 
-def _cited(pointers: Sequence[tuple[str, str, str]], references: References) -> list[Reference]:
+def _cited(pointers: Sequence[tuple[str, str, str]], references: References) -> Sequence[Reference]:
     """The works that a group points at, each once; of a range all between its ends."""
+    if len(pointers) == 1 and " " not in pointers[0][0]:
+        return references.works(pointers[0][0])
     found: list[str] = []
     through = False
     for ids, words, between in pointers:
@@ -88,16 +97,16 @@ def _cited(pointers: Sequence[tuple[str, str, str]], references: References) -> 
 def _joined(before: str, cited: str, text: str, end: int) -> str:
     """The text before a group and what is written for it, spaced for what follows in `text` at `end`."""
     left, after = before.rstrip(), text[end : end + 2]
-    touching = len(left) == len(before)
+    touching, after_one = len(left) == len(before), after[:1]
     if not cited:
-        if after[:1] in _PAIRS.values():
+        if after_one in _PAIRS:
             left = left.rstrip(",; ")
-        elif after[:1] == left[-1:] and after[:1] in _STOPS:
+        elif after_one in _STOPS and left.endswith(after_one):
             left = left[:-1]
-        return left if touching or not after[:1].isalnum() else f"{left} "
+        return left if touching or not (after_one.isalnum() or left.endswith("|")) else f"{left} "  # the bar of a cell
     stop = ""
     # A raised number stands behind the stop of its sentence; words belong before it. A small letter after a point: it was "et al.".
-    if touching and left[-1:] in _STOPS and (not after or after[0].isspace()) and not (left[-1] == "." and after[1:].islower()):
+    if touching and left[-1:] in _STOPS and (not after or after_one.isspace()) and not (left[-1] == "." and after[1:].islower()):
         left, stop = left[:-1], left[-1]
-    space = " " if left and left[-1] not in _PAIRS else ""
-    return f"{left}{space}{cited}{stop}" + (" " if after[:1].isalnum() or after[:1] in _PAIRS else "")
+    space = " " if left and left[-1] not in _OPENING else ""
+    return f"{left}{space}{cited}{stop}{' ' if after_one.isalnum() or after_one in _OPENING else ''}"

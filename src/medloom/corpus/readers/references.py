@@ -13,7 +13,12 @@ from ..markup import Reference
 from .xml import parse, plain_text
 
 _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
-_TITLES = (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")  # of a book there may be the source only
+# Of a book there may be the source only.
+_TITLES = [re.compile(rb"<%b\b[^>]*>(.*?)</%b" % (tag, tag), re.DOTALL)
+           for tag in (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")]
+_STYLE = re.compile(rb"</?(?:italic|bold|sub)\b[^>]*>")
+_AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
+
 
 
 class References:
@@ -27,9 +32,10 @@ class References:
 
     def works(self, id: str) -> tuple[Reference, ...]:
         """The works of one entry (mostly one); none where there is no such entry or nothing in it is marked as a title."""
-        if id not in self._works:
-            self._works[id] = tuple(self._read(self._entries.get(id, b"")))
-        return self._works[id]
+        works = self._works.get(id)
+        if works is None:
+            works = self._works[id] = tuple(self._read(self._entries.get(id, b"")))
+        return works
 
     def between(self, first: str, last: str) -> Sequence[str]:
         """The ids from one to another; both alone where the list does not hold them in this order."""
@@ -38,29 +44,24 @@ class References:
         return first, last
 
     def _read(self, entry: bytes) -> Iterator[Reference]:
-        for form in entry.split(b"citation>"):  # the end of an element-citation, mixed-citation, nlm-citation or citation
-            title = ""
-            for tag in _TITLES:
-                if not title and (start := form.find(b"<" + tag)) >= 0:
-                    title = self._words(form, tag, start)
-            if title:
-                person, body = form.find(b"<surname"), form.find(b"<collab")
-                if form.startswith(b"<collab-alternatives", max(body, 0)):
-                    body = form.find(b"<collab", body + 1)
-                by_person = person >= 0 and (person < body or body < 0)
-                yield Reference(title, self._words(form, b"surname", person) if by_person else self._words(form, b"collab", body))
-                if b"<citation-alternatives" in entry:  # the others are the same work in other forms
-                    return
+        forms = entry.split(b"citation>")  # the end of an element-citation, mixed-citation, nlm-citation or citation
+        for form in forms[:-1] or forms:
+            for pattern in _TITLES:
+                if (found := pattern.search(form)) and (title := self._words(found[1])):
+                    author = _AUTHOR.search(form)
+                    yield Reference(title, self._words(author[1]) if author else "")
+                    break
+            else:
+                continue
+            if b"<citation-alternatives" in entry:  # the others are the same work in other forms
+                return
 
-    def _words(self, form: bytes, tag: bytes, start: int) -> str:
-        """The words of the element that starts there; none where `start` is -1."""
-        if start < 0:
-            return ""
-        end = form.find(b"</" + tag, start)
-        words = form[form.find(b">", start) + 1 : max(end, 0)]
+    def _words(self, words: bytes) -> str:
+        if b"<" in words:
+            words = _STYLE.sub(b"", words)
         if b"<" not in words:
             text = words.decode(self.encoding, "replace")
-            return text if text.isprintable() and "&" not in text else " ".join(html.unescape(text).split())
+            return text if "&" not in text and text.isprintable() else " ".join(html.unescape(text).split())
         try:
             return " ".join(plain_text(parse(b"<a>%b</a>" % words, self.encoding)).split())
         except etree.XMLSyntaxError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html.entities
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from lxml import etree
 
 Element = etree._Element
 
 _NAMED = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
-_NUMBER = re.compile(r"[+\-\u2212\u2013]?\d+(?:[.,]\d+)?$")
+NUMBER = re.compile(r"[+\-\u2212\u2013]?\d+(?:[.,]\d+)?$")
 
 
 def parse(data: bytes, encoding: str | None = None) -> Element:
@@ -37,7 +37,12 @@ def _named(match: re.Match[bytes]) -> bytes:
 
 def local(element: Element) -> str:
     """An element's name without its namespace; empty for entities and the like."""
-    tag = element.tag
+    return bare(element.tag)  # type: ignore[arg-type]  # a string, or a function in place of a name
+
+
+@lru_cache(1024)
+def bare(tag: object) -> str:
+    """A tag without its namespace."""
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
@@ -54,7 +59,7 @@ def child(element: Element, *names: str) -> Element | None:
 def raised(before: str, text: str) -> str:
     """A superscript after some text. A number keeps apart (10^9, kg/m^2), or 10 to the 9th would read 109; other marks just follow."""
     text = text.strip()
-    return f"^{text}" if _NUMBER.match(text) and before[-1:] and (before[-1].isalnum() or before[-1] in ")]") else text
+    return f"^{text}" if NUMBER.match(text) and before[-1:] and (before[-1].isalnum() or before[-1] in ")]") else text
 
 
 def plain_text(element: Element) -> str:
