@@ -29,7 +29,7 @@ GROWTH = 1.10  # of peak memory at 16 times the shards
 SCALES = (1, 4, 16)
 MEMORY_SHARDS, MEMORY_RECORDS = 4, 1_875  # MEDLINE files at scale 1, and citations in each
 GLOBAL_MB = 2000  # what corpus.memory_mb allows where a recipe does not say
-COPIES = 2  # of the papers and abstracts, for the workers
+ROAD_SHARDS, COPIES = 64, 3  # MEDLINE files and copies of the papers, for the workers
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,10 @@ def tokenise_llama3(bench: Bench) -> Row:
 def workers(bench: Bench) -> Row:
     """The whole corpus road with two workers against one: seconds on the wall."""
     data = bench.folder / "road"
-    size = inputs.replicate(bench.corpus, data, COPIES) + inputs.other_sources(bench.corpus, data)
+    inputs.medline_shards(bench.corpus / "medline" / "pubmed20n0014.xml.gz", data / "medline", ROAD_SHARDS, MEMORY_RECORDS)
+    inputs.papers_copied(bench.corpus, data, COPIES)
+    inputs.other_sources(bench.corpus, data)
+    size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
     recipe = write_recipe(data, bench.data / "tokenizers" / "llama2", bench.data / "benchmarks" / "pubmedqa")
     two, one = in_turns(bench.rounds(3), *(_walks(recipe, bench.folder, count) for count in (2, 1)))
     ratio = middle(one, "wall") / middle(two, "wall")

@@ -199,30 +199,23 @@ def agreement(one: Path, other: Path) -> tuple[int, int]:
     return sum(np.array_equal(left[place], right[place]) for place in range(len(left))), len(left)
 
 
-def replicate(data: Path, out: Path, copies: int) -> int:
-    """Write the MEDLINE and JATS files of `data` `copies` times over, in other words each time; their bytes as they lie there."""
+def papers_copied(data: Path, out: Path, copies: int) -> None:
+    """Write the JATS files of `data` `copies` times over, in other words each time."""
     permutation = Permutation([document.text for document in abstracts(data / "medline")])
-    size = 0
+    (out / "jats").mkdir(parents=True)
     for number in range(copies):
         change = permutation.copy(number)
-        for path in sorted((data / "medline").glob("*.xml.gz")):
-            to = out / "medline" / f"{number}-{path.name}"
-            to.parent.mkdir(parents=True, exist_ok=True)
-            size += _write_gzip(to, _medline_copy(_unpacked(path), change, number))
         for path in sorted((data / "jats").iterdir()):
-            to = out / "jats" / f"{number}-{path.name}"
-            to.parent.mkdir(parents=True, exist_ok=True)
             text = path.read_text(encoding="utf-8")
             start, end = text.find("<body"), text.rfind("</body>")
             if start >= 0:
                 text = text[:start] + _outside_markup(text[start:end], change) + text[end:]
             text = re.sub(r'(<article-id pub-id-type="(?:pmid|pmc|doi)">)', rf"\g<1>{number or ''}", text)
-            size += to.write_bytes(text.encode())
-    return size
+            (out / "jats" / f"{number}-{path.name}").write_text(text, encoding="utf-8")
 
 
-def other_sources(data: Path, out: Path) -> int:
-    """Copy the sources that are not multiplied to `out`, under the names that the recipe has for them; their bytes."""
+def other_sources(data: Path, out: Path) -> None:
+    """Copy the sources that are not multiplied to `out`, under the names that the recipe has for them."""
     shutil.copytree(data / "guidelines_html", out / "guidelines-html")
     shutil.copytree(data / "guidelines_pdf", out / "guidelines-pdf")
     shutil.copytree(data / "guidelines_txt", out / "guidelines-text")
@@ -230,8 +223,6 @@ def other_sources(data: Path, out: Path) -> int:
     (out / "web").mkdir()
     for path in (data / "general").glob("*.jsonl"):
         shutil.copy(path, out / "web")
-    return sum(path.stat().st_size for name in ("guidelines-html", "guidelines-pdf", "guidelines-text", "books", "web")
-               for path in (out / name).rglob("*") if path.is_file())
 
 
 def medline_shards(path: Path, out: Path, shards: int, records: int) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from medloom.recipe import Corpus
 
 WORTH_A_POOL = 16_000_000  # bytes of input; below, starting processes costs more than they save
 ARRAY = 1000  # tasks of one Slurm array: below the 1001 that Slurm allows where nobody raised it
+IDLE = 20.0  # seconds
 TURNS = 4  # tasks for each that may run at a time, so that a slow one does not hold up the end
 Record = dict[str, Any]
 
@@ -81,15 +83,47 @@ def _here(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) ->
 
 
 def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
-    # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+    with POOL.taken(settings.workers or workers) as pool:
         futures = [pool.submit(make, work, shard) for shard in shards]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+class _Pool:
+    """One pool for the steps that follow each other: a worker takes a second to start. It ends when it was idle for a while, or at once
+    where work in it failed."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = 0
+        self._end = threading.Timer(0, self.close)
+
+    @contextmanager
+    def taken(self, workers: int) -> Iterator[ProcessPoolExecutor]:
+        """The pool, with so many workers."""
+        self._end.cancel()
+        if self._pool is None or self._workers != workers:
+            self.close()
+            # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
+            spawned = multiprocessing.get_context("spawn")
+            self._pool, self._workers = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_end_with_parent), workers
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            yield self._pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self.close()
             raise
+        self._end = threading.Timer(IDLE, self.close)
+        self._end.daemon = True
+        self._end.start()
+
+    def close(self) -> None:
+        """End the workers; what they have not begun is not done."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+POOL = _Pool()
 
 
 def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
