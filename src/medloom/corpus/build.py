@@ -38,7 +38,7 @@ def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings
     examinations = [Examination(path, place, number, settings, guarded, seed, state / f"index-{place:05d}.parquet")
                     for place, (number, path) in enumerate(shards)]
     size = 4 * sum(path.stat().st_size for _, path in shards)  # Parquet holds text at about a quarter of its size
-    run_shards(examine, examinations, settings, size=size, progress=progress, name="examine documents")
+    run_shards(examine, examinations, settings, size=size, progress=progress, name="examine documents", stage="choose")
 
     fates = state / "fates.parquet"
     choose([task.index for task in examinations], recipe, settings, fates, state / "database", progress)
@@ -46,7 +46,7 @@ def build_corpus(sources: Mapping[str, Path], recipe: Sequence[Source], settings
     names = tuple(source.name for source in recipe)
     divisions = [Division(path, place, recipe[number].domain, fates, digest, names, out, state / f"division-{place:05d}.json")
                  for place, (number, path) in enumerate(shards)]
-    records = run_shards(divide, divisions, settings, size=size, progress=progress, name="write corpus")
+    records = run_shards(divide, divisions, settings, size=size, progress=progress, name="write corpus", stage="choose")
     accounts = [Account.sum(record["account"] for record, (of, _) in zip(records, shards, strict=True) if of == number)
                 for number in range(len(recipe))]
     if not any(account.documents for account in accounts):

@@ -47,12 +47,14 @@ S = TypeVar("S", bound=Shard)
 Work = Callable[[S], Mapping[str, Any]]
 
 
-def run_shards(work: Work[S], shards: Sequence[S], settings: Corpus, *, size: int, progress: Progress, name: str) -> list[Record]:
+def run_shards(work: Work[S], shards: Sequence[S], settings: Corpus, *, size: int, progress: Progress, name: str,
+               stage: str) -> list[Record]:
     """`work` of every shard that is not done yet; all their records, in the order of the shards.
 
     `work` is a module's own function; what it returns is recorded with the shard's digest and the CPU seconds it took. `settings` name
     the engine and the workers; where they give no number of workers, one per CPU is taken if `size` (bytes of input) is worth a pool.
-    Raises Refusal where an engine is asked for that is not installed, and whatever `work` raises.
+    Calls of one `stage` after each other share their pool. Raises Refusal where an engine is asked for that is not installed, and
+    whatever `work` raises.
     """
     workers = settings.workers or (len(os.sched_getaffinity(0)) if size >= WORTH_A_POOL or settings.engine != "processes" else 1)
     with progress.task(name, total=len(shards), unit="shards") as task:
@@ -64,7 +66,7 @@ def run_shards(work: Work[S], shards: Sequence[S], settings: Corpus, *, size: in
                 waiting.append(number)
         if waiting:
             engine = ENGINES[settings.engine] if settings.engine != "processes" or min(workers, len(waiting)) > 1 else _here
-            for _ in engine(work, [shards[number] for number in waiting], min(workers, len(waiting)), settings):
+            for _ in engine(work, [shards[number] for number in waiting], min(workers, len(waiting)), settings, stage):
                 task.advance()
     return [read_json(shard.record) for shard in shards]
 
@@ -76,37 +78,38 @@ def make(work: Work[S], shard: S) -> None:
     write_json(shard.record, {"digest": shard.digest, "cpu_seconds": time.process_time() - started, **figures})
 
 
-def _here(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+def _here(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
     for shard in shards:
         make(work, shard)
         yield
 
 
-def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
-    with POOL.taken(settings.workers or workers) as pool:
+def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
+    with POOL.taken(settings.workers or workers, stage) as pool:
         futures = [pool.submit(make, work, shard) for shard in shards]
         for future in as_completed(futures):
             yield future.result()
 
 
 class _Pool:
-    """One pool for the steps that follow each other: a worker takes a second to start. It ends when it was idle for a while, or at once
-    where work in it failed."""
+    """One pool for the calls of a stage: a worker takes a second to start. It ends with the stage, so that no worker holds what two
+    stages need, when it was idle for a while, and at once where work in it failed."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._workers = 0
+        self._meant: tuple[int, str] | None = None
         self._end = threading.Timer(0, self.close)
 
     @contextmanager
-    def taken(self, workers: int) -> Iterator[ProcessPoolExecutor]:
-        """The pool, with so many workers."""
+    def taken(self, workers: int, stage: str) -> Iterator[ProcessPoolExecutor]:
+        """The pool of a stage, with so many workers."""
         self._end.cancel()
-        if self._pool is None or self._workers != workers:
+        if self._pool is None or self._meant != (workers, stage):
             self.close()
             # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
             spawned = multiprocessing.get_context("spawn")
-            self._pool, self._workers = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_end_with_parent), workers
+            self._pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_end_with_parent)
+            self._meant = workers, stage
         try:
             yield self._pool
         except BaseException:
@@ -126,7 +129,7 @@ class _Pool:
 POOL = _Pool()
 
 
-def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     if settings.cluster.address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else it leaves a token in the user's home
@@ -157,7 +160,7 @@ def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> 
             ray.shutdown()
 
 
-def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus) -> Iterator[None]:
+def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
     try:
         import submitit
     except ImportError:

@@ -67,7 +67,7 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
     for part, documents, count in parts:
         shards.append(Sampling(part, documents, flags, digest, start, sampling, state / f"sampled-{part.name.removeprefix('part-')}"))
         start += count
-    records = run_shards(sample_shard, shards, settings, size=size, progress=progress, name="sample the passport")
+    records = run_shards(sample_shard, shards, settings, size=size, progress=progress, name="sample the passport", stage="tokens")
     words, texts, entries = (sum(record[name] for record in records) for name in ("words", "documents", "entries"))
     with database(state / "database", settings) as connection:
         connection.register("sampled", scan([shard.out for shard in shards], SAMPLED))

@@ -84,7 +84,7 @@ def read_source(source: Source, root: Path, settings: Corpus, out: Path, progres
               for number, group in enumerate(_groups(base, names))]
     size = sum(_size(base / name) for name in names)
     started = time.perf_counter()
-    records = run_shards(read_shard, shards, settings, size=size, progress=progress, name=f"read {source.name}")
+    records = run_shards(read_shard, shards, settings, size=size, progress=progress, name=f"read {source.name}", stage="read")
     seconds = time.perf_counter() - started
     out.mkdir(parents=True, exist_ok=True)
     with database(state / "database", settings) as connection:

@@ -81,7 +81,8 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
     tokenizer = load_tokenizer(model)
     shards = [Encoding(part, model, tokenizer.digest, state / f"tokens-{part.stem.removeprefix('part-')}") for part in parts]
     started = time.perf_counter()
-    records = run_shards(encode, shards, settings, size=4 * sum(part.stat().st_size for part in parts), progress=progress, name="tokenise")
+    packed = 4 * sum(part.stat().st_size for part in parts)
+    records = run_shards(encode, shards, settings, size=packed, progress=progress, name="tokenise", stage="tokens")
     seconds = time.perf_counter() - started
 
     with TokenStoreWriter(out / "train", tokenizer.vocab_size) as store, ShardWriter(out / "documents.parquet", DOCUMENTS) as documents:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..ledger import Refusal
 from ..ledger.files import atomic
-from .ngrams import Numbers, ngrams, word_numbers
+from .ngrams import Numbers, distinct, ngrams, word_numbers
 
 FILE = "passport.parquet"
 N = 8  # words
@@ -58,7 +58,7 @@ class Sketch:
         """The sketch as it would be had fewer n-grams been taken, and fewer bits kept."""
         step = (sampling // self.sampling).bit_length() - 1
         kept = self.entries[self.entries < np.uint64(1) << np.uint64(self.bits - step)] >> np.uint64(self.bits - step - bits)
-        return Sketch(np.unique(kept), self.n, sampling, bits, self.words, self.documents)
+        return Sketch(distinct(kept), self.n, sampling, bits, self.words, self.documents)
 
 
 EMPTY = Sketch(np.zeros(0, np.uint64), N, sampling=1, bits=40, words=0, documents=0)
@@ -66,7 +66,7 @@ EMPTY = Sketch(np.zeros(0, np.uint64), N, sampling=1, bits=40, words=0, document
 
 def sampled(grams: Numbers, sampling: int) -> Numbers:
     """Those of some n-grams' numbers that are sampled, sorted, without repeats."""
-    return np.unique(grams[grams <= np.uint64((1 << 64) // sampling - 1)])
+    return distinct(grams[grams <= np.uint64((1 << 64) // sampling - 1)])
 
 
 def as_entries(numbers: Numbers, sampling: int, bits: int) -> Numbers:
@@ -104,7 +104,7 @@ def write_sketch(path: Path, blocks: Iterable[Numbers], *, sampling: int, bits: 
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=False,
                                                      column_encoding={"ngram": "DELTA_BINARY_PACKED"}) as writer:
         for block in blocks:
-            fresh = np.unique(block)
+            fresh = distinct(block)
             fresh = fresh[1:] if len(fresh) and int(fresh[0]) == before else fresh
             if len(fresh):
                 count, before = count + len(fresh), int(fresh[-1])
@@ -131,7 +131,7 @@ def read_sketch(place: Path) -> Sketch:
 def sketch_of(texts: Sequence[str], like: Sketch) -> Sketch:
     """The sketch of a few texts, in memory, as finely sampled as another."""
     numbers, words = sample(texts, like.sampling)
-    return Sketch(np.unique(as_entries(numbers, like.sampling, like.bits)), like.n, like.sampling, like.bits, words, len(texts))
+    return Sketch(distinct(as_entries(numbers, like.sampling, like.bits)), like.n, like.sampling, like.bits, words, len(texts))
 
 
 def join_sketches(sketches: Sequence[Sketch], out: Path) -> None:
@@ -145,5 +145,5 @@ def join_sketches(sketches: Sequence[Sketch], out: Path) -> None:
     for sketch in sketches:
         alike = sketch.coarser(sampling, bits)
         if not np.isin(alike.entries, entries).all():
-            entries, words, documents = np.union1d(entries, alike.entries), words + alike.words, documents + alike.documents
+            entries, words, documents = distinct(np.concatenate([entries, alike.entries])), words + alike.words, documents + alike.documents
     write_sketch(out, [entries], sampling=sampling, bits=bits, words=words, documents=documents)
