@@ -12,7 +12,9 @@ from pathlib import Path
 
 import medloom
 
-SAMPLED_EVERY = 0.5  # seconds: a look at every process costs the cores that are measured; VmHWM is a high-water mark, so only what a process gains in its last moments can be missed
+# Seconds. A look at every process costs the cores that are measured, and VmHWM is a high-water mark: only what a process gains in its
+# last moments can be missed.
+SAMPLED_EVERY = 0.5
 SOURCES = {"guidelines-html": "guidelines", "guidelines-pdf": "guidelines", "guidelines-text": "guidelines", "jats": "jats",
            "medline": "medline", "books": "text", "web": "jsonl"}
 

@@ -11,6 +11,7 @@ import pytest
 from medloom.ledger import Refusal
 from medloom.passport import EMPTY, FILE, contamination, join_sketches, read_questions, read_sketch, sampling_for, sketch_of, write_sketch
 from medloom.passport.contamination import CONTAMINATED
+from medloom.passport.ngrams import distinct
 from medloom.passport.sketch import Sketch, as_entries, bits_for, sample, sampled
 
 
@@ -22,7 +23,7 @@ def prose(number: int, length: int) -> str:
 def written(texts: list[str], path: Path, sampling: int = 1) -> Sketch:
     numbers, words = sample(texts, sampling)
     bits = bits_for(len(numbers))
-    write_sketch(path, [as_entries(numbers, sampling, bits)], sampling=sampling, bits=bits, words=words, documents=len(texts))
+    write_sketch(path, distinct(as_entries(numbers, sampling, bits)), sampling=sampling, bits=bits, words=words, documents=len(texts))
     return read_sketch(path)
 
 

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from medloom.ledger import Progress
 from medloom.ledger.files import atomic, sha256_file, sha256_json
 from medloom.passport import FILE, as_entries, bits_for, sample, sampling_for, write_sketch
+from medloom.passport.ngrams import distinct
 from medloom.recipe import Corpus
 
-from .database import blocks, database, scan
 from .document import ShardWriter, tables
 from .engine import run_shards
 
 SAMPLED = pa.schema([("ngram", pa.uint64())])
 BYTES_A_WORD = 5  # fewer than any language of ours has: the guess of how many words there are is to err to the greater side
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
     """Write `out/passport.parquet`, at most `settings.passport_mb` large: the sampled n-grams of the documents that are read.
 
     `parts` are the corpus's shards, each with its documents' rows in the store and their number; `read` says of all rows, in that order,
-    whether they are read (a document of which one piece is read counts as read); `size` is the bytes of all texts. Its facts are returned.
+    whether they are read (a document of which one piece is read counts as read); `size` is the bytes of what is read. Its facts are returned.
     """
     flags = state / "read.npy"
     with atomic(flags) as temporary, temporary.open("wb") as stream:
@@ -68,14 +67,13 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
         shards.append(Sampling(part, documents, flags, digest, start, sampling, state / f"sampled-{part.name.removeprefix('part-')}"))
         start += count
     records = run_shards(sample_shard, shards, settings, size=size, progress=progress, name="sample the passport", stage="tokens")
-    words, texts, entries = (sum(record[name] for record in records) for name in ("words", "documents", "entries"))
-    with database(state / "database", settings) as connection:
-        connection.register("sampled", scan([shard.out for shard in shards], SAMPLED))
-        ordered = connection.sql("select distinct ngram from sampled order by ngram")
-        bits = bits_for(entries)
-        numbers = (as_entries(block["ngram"].to_numpy(), sampling, bits) for block in blocks(ordered, BLOCK))
-        entries = write_sketch(out / FILE, numbers, sampling=sampling, bits=bits, words=words, documents=texts)
-    return {"entries": entries, "sampling": sampling, "bits": bits, "false_positive_rate": entries / 2.0**bits, "words": words,
+    words, texts = (sum(record[name] for record in records) for name in ("words", "documents"))
+    # As many numbers as `settings.passport_mb` has room for, 8 bytes each: they fit into memory.
+    sampled = distinct(np.concatenate([pq.read_table(shard.out)["ngram"].to_numpy() for shard in shards]))
+    bits = bits_for(len(sampled))
+    found = distinct(as_entries(sampled, sampling, bits))
+    write_sketch(out / FILE, found, sampling=sampling, bits=bits, words=words, documents=texts)
+    return {"entries": len(found), "sampling": sampling, "bits": bits, "false_positive_rate": len(found) / 2.0**bits, "words": words,
             "documents": texts, "bytes": (out / FILE).stat().st_size}
 
 
@@ -91,4 +89,4 @@ def sample_shard(task: Sampling) -> Mapping[str, Any]:
             numbers, counted = sample(texts, task.sampling)
             words, documents = words + counted, documents + len(texts)
             writer.add_table(pa.table({"ngram": numbers}))
-    return {"words": words, "documents": documents, "entries": writer.rows}
+    return {"words": words, "documents": documents}

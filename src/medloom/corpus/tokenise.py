@@ -103,7 +103,8 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
     read = np.zeros(len(stock.keys), bool)
     read[order] = True
     rows = [(shard.part, shard.documents, record["rows"]) for shard, record in zip(shards, records, strict=True)]
-    passport = write_passport(rows, read, size, settings, out, state, progress)
+    bytes_read = int(size * int(stock.lengths[read].sum()) / max(length, 1))
+    passport = write_passport(rows, read, bytes_read, settings, out, state, progress)
     return {"tokens_in_stock": length, "documents_in_stock": sum(record["documents"] for record in records),
             "bytes_per_token": size / max(length, 1), "mixture": account, "passport": passport, "wall_seconds": seconds,
             "cpu_seconds": sum(record["cpu_seconds"] for record in records), "tokens_per_second": length / seconds}

@@ -9,7 +9,7 @@ file with one column of sorted numbers and its facts in the file's metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,23 +93,14 @@ def bits_for(entries: int) -> int:
     return max(entries, 1).bit_length() + SPARE_BITS
 
 
-def write_sketch(path: Path, blocks: Iterable[Numbers], *, sampling: int, bits: int, words: int, documents: int) -> int:
-    """Write a sketch from blocks of entries which, one after the other, are sorted; how many it has.
-
-    The file appears whole or not at all. Memory is that of a block.
-    """
+def write_sketch(path: Path, entries: Numbers, *, sampling: int, bits: int, words: int, documents: int) -> None:
+    """Write a sketch of entries, sorted, without repeats. The file appears whole or not at all."""
     facts = {"n": N, "sampling": sampling, "bits": bits, "words": words, "documents": documents}
     schema = pa.schema([("ngram", pa.uint64())], metadata={_KEY: json.dumps(facts).encode()})
-    count, before = 0, -1
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=False,
-                                                     column_encoding={"ngram": "DELTA_BINARY_PACKED"}) as writer:
-        for block in blocks:
-            fresh = distinct(block)
-            fresh = fresh[1:] if len(fresh) and int(fresh[0]) == before else fresh
-            if len(fresh):
-                count, before = count + len(fresh), int(fresh[-1])
-                writer.write_table(pa.table({"ngram": fresh}, schema=schema))
-    return count
+    with atomic(path) as temporary:
+        # The gaps between random numbers, packed into their bits, are as small as they can be: packing them again gains nothing.
+        pq.write_table(pa.table({"ngram": entries}, schema=schema), temporary, row_group_size=1 << 20, compression="none",
+                       use_dictionary=False, column_encoding={"ngram": "DELTA_BINARY_PACKED"})
 
 
 def read_sketch(place: Path) -> Sketch:
@@ -146,4 +137,4 @@ def join_sketches(sketches: Sequence[Sketch], out: Path) -> None:
         alike = sketch.coarser(sampling, bits)
         if not np.isin(alike.entries, entries).all():
             entries, words, documents = distinct(np.concatenate([entries, alike.entries])), words + alike.words, documents + alike.documents
-    write_sketch(out, [entries], sampling=sampling, bits=bits, words=words, documents=documents)
+    write_sketch(out, entries, sampling=sampling, bits=bits, words=words, documents=documents)
