@@ -55,7 +55,8 @@ def write_passport(parts: Sequence[tuple[Path, Path, int]], read: NDArray[np.boo
     """Write `out/passport.parquet`, at most `settings.passport_mb` large: the sampled n-grams of the documents that are read.
 
     `parts` are the corpus's shards, each with its documents' rows in the store and their number; `read` says of all rows, in that order,
-    whether they are read (a document of which one piece is read counts as read); `size` is the bytes of what is read. Its facts are returned.
+    whether they are read (a document of which one piece is read counts as read); `size` is the bytes of what is read. Returned are its
+    facts.
     """
     flags = state / "read.npy"
     with atomic(flags) as temporary, temporary.open("wb") as stream:
