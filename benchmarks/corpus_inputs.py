@@ -172,7 +172,8 @@ def peer_tokenizer(folder: Path, out: Path) -> None:
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
     from medloom.model import load_tokenizer
-    from medloom.model.tokenizer import LLAMA3_PATTERN, complete_tokenizer
+    from medloom.model.encoders import LLAMA3_PATTERN
+    from medloom.model.tokenizer import complete_tokenizer
 
     model = out / "tokenizer.model"
     shutil.copy(folder / "tokenizer.model", model)
