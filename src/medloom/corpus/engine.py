@@ -104,6 +104,8 @@ class _Pool:
     def taken(self, workers: int, stage: str) -> Iterator[ProcessPoolExecutor]:
         """The pool of a stage, with so many workers."""
         self._end.cancel()
+        if self._end.is_alive():
+            self._end.join()  # it may be ending the pool just now
         if self._pool is None or self._meant != (workers, stage):
             self.close()
             # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
