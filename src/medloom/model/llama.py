@@ -86,9 +86,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
         batch, length, _ = x.shape
-        q = self.q_proj(x).view(batch, length, self.heads, self.head_size).transpose(1, 2)
-        k = self.k_proj(x).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)
-        v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)
+        # The number of heads is left open: under tensor parallelism a rank has its share of them.
+        q = self.q_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
+        k = self.k_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
+        v = self.v_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
@@ -96,7 +97,7 @@ class Attention(nn.Module):
             groups = self.heads // self.kv_heads
             k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, self.heads * self.head_size))
+        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
         return mixed
 
 
@@ -130,24 +131,37 @@ class Block(nn.Module):
         return x
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some layers of a network, [first, last), and whether the embedding before and the norm and head behind them belong to it."""
+
+    first: int
+    last: int
+    embeds: bool = True
+    scores: bool = True
+
+
 class Stack(nn.Module):
     """Embedding, layers and final norm; any of the ends may be absent in a pipeline stage."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, part: Part) -> None:
         super().__init__()
-        self.embed_tokens: nn.Embedding | None = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleDict({str(i): Block(config) for i in range(config.layers)})
-        self.norm: nn.RMSNorm | None = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.embed_tokens: nn.Embedding | None = nn.Embedding(config.vocab_size, config.hidden_size) if part.embeds else None
+        self.layers = nn.ModuleDict({str(i): Block(config) for i in range(part.first, part.last)})
+        self.norm: nn.RMSNorm | None = nn.RMSNorm(config.hidden_size, eps=config.norm_eps) if part.scores else None
 
 
 class Llama(nn.Module):
-    """A causal language model. `forward` gives hidden states; `logits` maps those that are needed to the vocabulary."""
+    """A causal language model, or a part of one. `forward` gives hidden states; `logits` maps those that are needed to the vocabulary."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, part: Part | None = None) -> None:
         super().__init__()
-        self.config = config
-        self.model = Stack(config)
-        self.lm_head: nn.Linear | None = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        part = part or Part(0, config.layers)
+        self.config, self.part = config, part
+        self.model = Stack(config, part)
+        self.lm_head: nn.Linear | None = None
+        if part.scores and not config.tied:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.frequencies: Tensor
         self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
 

@@ -60,7 +60,13 @@ class Training(Part):
     """One pass of the trainer, for continued pretraining and finetuning alike.
 
     `batch` is in sequences of `length` tokens for one optimiser step, whatever the layout; `micro_batch` of them are
-    computed at a time. Rates are per step; `warmup` and `decay_to` are shares of the steps and of the peak rate.
+    computed at a time, over all data-parallel ranks. Rates are per step: `warmup` and, for "wsd", `decay` are shares of the steps,
+    `decay_to` is a share of the peak rate. `horizon` stretches the schedule over so many times the steps and stops it at the last of
+    them: 2 is a schedule over two epochs of which one is trained. `documents` "apart" keeps attention within each document and starts
+    its positions anew; "together" is the plain form, where a row's documents see each other. `spike` names a loss as bad that stands
+    so many standard deviations above those of the steps before; like a loss that is not finite, it stops the run or has its batch
+    skipped, as `bad_batch` says. `heldout_every` steps the loss on held-out text is measured. Of the checkpoints, one each
+    `checkpoint_seconds`, the newest `keep_last` are kept, and for good those whose step is a multiple of `keep_every`.
     """
 
     epochs: float = Field(default=1.0, gt=0)
@@ -69,16 +75,25 @@ class Training(Part):
     batch: Positive = 16
     micro_batch: Positive = 16
     rate: float = Field(default=3e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
     warmup: float = Field(default=0.02, ge=0, lt=1)
+    decay: float = Field(default=0.1, gt=0, le=1)
     decay_to: float = Field(default=0.1, ge=0, le=1)
+    horizon: float = Field(default=1.0, ge=1)
     betas: tuple[Moment, Moment] = (0.9, 0.95)
     epsilon: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, gt=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    z_loss: float = Field(default=0.0, ge=0)
+    documents: Literal["apart", "together"] = "apart"
+    spike: float | None = Field(default=None, gt=0)
+    bad_batch: Literal["stop", "skip"] = "stop"
+    heldout_every: Positive | None = None
+    precision: Literal["auto", "fp32", "bf16", "float8"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(default=60.0, gt=0)
+    keep_last: Positive = 1
+    keep_every: Positive | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Training:
@@ -97,11 +112,33 @@ class Finetuning(Training):
 
 
 class Layout(Part):
-    """How many ways the work is split: data, tensor and pipeline parallel."""
+    """How the work is split over processes, and how each does its part. Whatever it says, the curve is the same.
+
+    `data`, `tensor` (with sequence parallel and a parallel loss) and `pipeline` count ways. `sharding` says how the data-parallel ranks
+    hold the weights: each a share ("full"), `shard` ranks a copy between them ("hybrid"), each a whole copy ("none"). A pipeline rank
+    runs `stages` stages; more than one of them interleave. `recompute` trades time for memory: activations are kept ("none"), those of
+    attention and feed-forward are computed again ("selective"), or all within a layer ("full"). `compile` takes a minute and then
+    saves time: "auto" is on a GPU only.
+    """
 
     data: Positive = 1
     tensor: Positive = 1
     pipeline: Positive = 1
+    sharding: Literal["full", "hybrid", "none"] = "full"
+    shard: Positive | None = None
+    stages: Positive = 1
+    recompute: Literal["none", "selective", "full"] = "none"
+    compile: bool | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Layout:
+        if (self.sharding == "hybrid") != (self.shard is not None):
+            raise ValueError('sharding = "hybrid" and shard = N (ranks that hold a copy between them) go together')
+        if self.shard is not None and self.data % self.shard:
+            raise ValueError(f"data = {self.data} is not a multiple of shard = {self.shard}")
+        if self.stages > 1 and self.pipeline == 1:
+            raise ValueError(f"stages = {self.stages} per rank needs pipeline = 2 or more")
+        return self
 
     @property
     def processes(self) -> int:
