@@ -91,7 +91,8 @@ def check_strided(folder: Path) -> None:
         full = stored.read(name)
         quarters = full.chunk(4)
         mine = torch.cat([quarters[dist.get_rank()], quarters[dist.get_rank() + 2]])
-        shared = DTensor.from_local(torch.zeros_like(mine), axis, [_StridedShard(0, split_factor=2)], shape=full.shape, stride=full.stride())
+        shared = DTensor.from_local(torch.zeros_like(mine), axis, [_StridedShard(0, split_factor=2)],
+                                    shape=full.shape, stride=full.stride())
         pieces = list(runs(shared))
         assert len(pieces) == 2
         for there, here in pieces:

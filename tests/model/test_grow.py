@@ -23,7 +23,8 @@ def grown(config: ModelConfig, folder: Path, **how: int) -> Llama:
 
 
 def test_new_rows_have_the_old_ones_mean_and_a_share_of_their_covariance() -> None:
-    old = torch.randn(6000, 8, generator=torch.Generator().manual_seed(1)) @ torch.randn(8, 8, generator=torch.Generator().manual_seed(2)) + 3
+    generator = torch.Generator().manual_seed(1)
+    old = torch.randn(6000, 8, generator=generator) @ torch.randn(8, 8, generator=generator) + 3
     new = new_rows(lambda a, b: old[a:b], 6000, 6000, 6600, seed=1)
     covariance = old.T.cov()
     assert (new.mean(0) - old.mean(0)).abs().max() < 4 * SPREAD * covariance.diagonal().max().sqrt() / 600**0.5

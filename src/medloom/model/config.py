@@ -175,12 +175,14 @@ class ModelConfig:
             rope = {"rope_type": kind, **self.rope_scaling}
             if kind == "llama3":
                 rope["original_max_position_embeddings"] = int(rope["original_max_position_embeddings"])
-        own: dict[str, Any] = {
+        slides = self.window is not None
+        qwen = {"use_sliding_window": slides, "sliding_window": self.window, "max_window_layers": 0 if slides else self.layers}
+        own: dict[str, dict[str, Any]] = {
             "llama": {"attention_bias": False, "mlp_bias": False},
             "mistral": {"sliding_window": self.window},
-            "qwen2": self._qwen_window(),
-            "qwen3": {"attention_bias": False, **self._qwen_window()},
-        }[self.family]
+            "qwen2": qwen,
+            "qwen3": {"attention_bias": False, **qwen},
+        }
         return {
             "architectures": [FAMILIES[self.family].architecture],
             "model_type": self.family,
@@ -197,7 +199,7 @@ class ModelConfig:
             "rope_theta": self.rope_theta,
             "rope_scaling": None if self.rope_scaling is None else rope,
             "rope_parameters": {"rope_theta": self.rope_theta, **rope},
-            **own,
+            **own[self.family],
             "attention_dropout": 0.0,
             "tie_word_embeddings": self.tied,
             "bos_token_id": self.bos_id,
@@ -208,17 +210,13 @@ class ModelConfig:
             "dtype": dtype,
         }
 
-    def _qwen_window(self) -> dict[str, Any]:
-        slides = self.window is not None
-        return {"use_sliding_window": slides, "sliding_window": self.window, "max_window_layers": 0 if slides else self.layers}
-
 
 def _window(folder: Path, family: str, raw: dict[str, Any]) -> int | None:
-    """The window that every layer has, or None. Qwen's files may name one that is off, or that only layers from `max_window_layers` on have.
+    """The window that every layer has, or None. Qwen's files may name one that is off, or that only the layers from some number on have.
 
     Raises UnsupportedModel where some layers have it and others not.
     """
-    size = raw.get("sliding_window", 4096)  # transformers' default where the key is missing
+    size: int | None = raw.get("sliding_window", 4096)  # transformers' default where the key is missing
     if family == "mistral":
         return size
     if family == "llama" or size is None or not raw.get("use_sliding_window", False):

@@ -13,7 +13,7 @@ BLOCK = 4096  # old rows read at a time
 
 
 def new_rows(old: Callable[[int, int], Tensor], count: int, first: int, last: int, seed: int) -> Tensor:
-    """Rows [first, last) of a table of which rows [0, count) exist, `old(begin, end)` gives [end - begin, width]: [last - first, width], float32.
+    """Rows [first, last) of a table that has `count` rows, of which `old(begin, end)` gives some: [last - first, width], float32.
 
     Each is the mean of the old rows and a little normal noise with their covariance. A head's row that is the mean bounds the
     probability that a new token takes: exp of a mean score is no more than the mean of exp, so the token gets at most the average
@@ -28,8 +28,9 @@ def new_rows(old: Callable[[int, int], Tensor], count: int, first: int, last: in
     noise = torch.from_numpy(np.stack([np.random.default_rng((seed, row)).standard_normal(count) for row in range(first, last)]))
     total, drawn = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for begin in range(0, count, BLOCK):
-        rows = old(begin, min(begin + BLOCK, count)).double()
-        total = total + rows.sum(0)
-        drawn = drawn + noise[:, begin:begin + BLOCK] @ rows
+        block = old(begin, min(begin + BLOCK, count)).double()
+        total = total + block.sum(0)
+        drawn = drawn + noise[:, begin:begin + BLOCK] @ block
     mean = total / count
-    return (mean + SPREAD * (drawn - noise.sum(1, keepdim=True) * mean) / count**0.5).float()
+    rows: Tensor = mean + SPREAD * (drawn - noise.sum(1, keepdim=True) * mean) / count**0.5
+    return rows.float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
@@ -61,5 +61,4 @@ def _consecutive(numbers: Tensor) -> list[tuple[slice, slice]]:
     if not len(numbers):
         return []
     cuts = [0, *((numbers.diff() != 1).nonzero().flatten() + 1).tolist(), len(numbers)]
-    starts = zip(cuts[:-1], cuts[1:], strict=True)
-    return [(slice(int(numbers[a]), int(numbers[b - 1]) + 1), slice(a, b)) for a, b in starts]
+    return [(slice(int(numbers[a]), int(numbers[b - 1]) + 1), slice(a, b)) for a, b in pairwise(cuts)]

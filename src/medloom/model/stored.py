@@ -43,6 +43,10 @@ class Stored:
         tensor: torch.Tensor = shard.get_slice(name)[where] if where else shard.get_tensor(name)
         return tensor
 
+    def dtype(self, name: str) -> torch.dtype:
+        """The dtype that a tensor is stored in."""
+        return self.read(name, slice(0, 1)).dtype
+
     def __enter__(self) -> Stored:
         return self
 

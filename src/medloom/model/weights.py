@@ -6,7 +6,7 @@ a model that lies on many ranks is written tensor by tensor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..ledger.files import atomic, read_json, write_json
 from .config import ModelConfig
 from .grow import new_rows
 from .llama import Llama, Part
-from .share import local, runs, whole
+from .share import Slices, local, runs, whole
 from .stored import INDEX, SINGLE, Stored
 from .tokenizer import carry_tokenizer
 
@@ -57,33 +57,36 @@ def load_weights(model: Llama, folder: Path, *, vocabulary: int | None = None, s
         _check_coverage(folder, stored, replace(model.config, vocab_size=rows), own)
         known = min(rows, vocabulary or rows)
         for name, weight in own.items():
-            target = local(weight)
             for there, here in runs(weight):
-                limit = known if name in TABLES else weight.shape[0]
-                cut = max(min(there[0].stop, limit) - there[0].start, 0)  # rows of the run that the folder has
-                kept = slice(here[0].start, here[0].start + cut)
-                if cut:
-                    target[kept, *here[1:]].copy_(stored.read(name, slice(there[0].start, there[0].start + cut), *there[1:]))
-                if there[0].start + cut < there[0].stop:
-                    fresh = new_rows(lambda a, b, name=name: stored.read(name, slice(a, b)), known, there[0].start + cut, there[0].stop, seed)
-                    target[kept.stop:here[0].stop, *here[1:]].copy_(fresh[:, *there[1:]])
+                _fill(local(weight)[here], stored, name, there, known if name in TABLES else weight.shape[0], seed)
 
 
-def _check_coverage(folder: Path, stored: Stored, config: ModelConfig, own: dict[str, Tensor]) -> None:
+def _fill(target: Tensor, stored: Stored, name: str, there: Slices, known: int, seed: int) -> None:
+    """Fill what lies at `there` in the whole tensor: from the folder, and by drawing its rows from `known` on."""
+    rows, columns = there[0], there[1:]
+    cut = min(max(known, rows.start), rows.stop)
+    if rows.start < cut:
+        target[:cut - rows.start].copy_(stored.read(name, slice(rows.start, cut), *columns))
+    if cut < rows.stop:
+        fresh = new_rows(lambda begin, end: stored.read(name, slice(begin, end)), known, cut, rows.stop, seed)
+        target[cut - rows.start:].copy_(fresh[:, *columns])
+
+
+def _check_coverage(folder: Path, stored: Stored, config: ModelConfig, own: Mapping[str, Tensor]) -> None:
     """Refuse where what is stored is not, name by name and shape by shape, what the whole network needs, other parts' weights too."""
     wanted = _shapes(config)
     wanted |= {name: tuple(weight.shape) for name, weight in own.items() if name not in wanted}
     faults = [("missing", name, str(list(shape))) for name, shape in wanted.items() if name not in stored.shapes]
     faults += [("unexpected", name, str(list(shape))) for name, shape in sorted(stored.shapes.items())
-               if name not in wanted and not _redundant(name, stored, config)]
+               if name not in wanted and not is_redundant(name, stored, config)]
     faults += [("misshapen", name, f"{list(stored.shapes[name])} where {list(shape)} is asked for")
                for name, shape in wanted.items() if stored.shapes.get(name, shape) != shape]
     if faults:
         width = max(len(name) for _, name, _ in faults[:LISTED])
         lines = [f"  {kind:<10}  {name:<{width}}  {shape}" for kind, name, shape in faults[:LISTED]]
         more = [f"  and {len(faults) - LISTED} more"] if len(faults) > LISTED else []
-        raise Refusal("\n".join([f"{folder}: the weights do not cover the model that its config.json describes; fetch the folder again, or the "
-                                 "config.json that belongs to it", *lines, *more]))
+        raise Refusal("\n".join([f"{folder}: the weights do not cover the model that its config.json describes; fetch the folder again, "
+                                 "or the config.json that belongs to it", *lines, *more]))
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -91,7 +94,7 @@ def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         return {name: tuple(weight.shape) for name, weight in Llama(config).named_parameters()}
 
 
-def _redundant(name: str, stored: Stored, config: ModelConfig) -> bool:
+def is_redundant(name: str, stored: Stored, config: ModelConfig) -> bool:
     """Keys that old folders carry and the network computes or shares: rotary tables, and a tied head equal to the embedding."""
     if name.endswith("rotary_emb.inv_freq"):
         return True
@@ -124,7 +127,7 @@ def save_model(model: Llama | Sequence[Llama], folder: Path, *, like: Path | Non
         if like is not None:
             carry_tokenizer(like, folder)
         generation = read_json(like / "generation_config.json") if like is not None else {}
-        fresh: dict[str, Any] = {"_from_model_config": True, "bos_token_id": content["bos_token_id"], "eos_token_id": content["eos_token_id"]}
+        fresh = {"_from_model_config": True, **{key: content[key] for key in ("bos_token_id", "eos_token_id")}}
         write_json(folder / "generation_config.json", generation or fresh)
         _write_index(folder, index)
         write_json(folder / "config.json", content)
@@ -140,11 +143,12 @@ class _Shard:
     bytes: int = 0
 
 
-def _save_weights(own: dict[str, Tensor], folder: Path, dtype: torch.dtype, config: ModelConfig, shard_bytes: int) -> dict[str, Any]:
+def _save_weights(own: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, config: ModelConfig, shard_bytes: int) -> dict[str, Any]:
     """Write the shards and return their index, the same on every rank, once all of them are there."""
     shapes = _shapes(config)
     shards = _plan(shapes, _writers(own, shapes), dtype, shard_bytes)
-    files = [SINGLE] if len(shards) == 1 else [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    files = [SINGLE] if len(shards) == 1 else files
     for file, shard in zip(files, shards, strict=True):
         gathered = {}
         for name in shard.names:
@@ -162,7 +166,7 @@ def _save_weights(own: dict[str, Tensor], folder: Path, dtype: torch.dtype, conf
             "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard.names}}
 
 
-def _writers(own: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+def _writers(own: Mapping[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
     """The lowest rank that holds each of the network's tensors."""
     held: list[list[str] | None] = [list(own)]
     if dist.is_initialized():
@@ -171,8 +175,8 @@ def _writers(own: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> dict
     writers = {name: rank for rank in reversed(range(len(held))) for name in held[rank] or ()}
     odd = sorted(writers.keys() ^ shapes.keys())
     if odd:
-        raise ValueError(f"{len(odd)} tensors are not held, or no weights of the network, first {odd[0]}; every rank saves all its parts at "
-                         "once, adapters merged")
+        raise ValueError(f"{len(odd)} tensors are not held, or no weights of the network, first {odd[0]}; every rank saves all its parts "
+                         "at once, adapters merged")
     return writers
 
 

@@ -98,8 +98,8 @@ def _refuse_others(model: Path, config: ModelConfig) -> None:
         raise UnsupportedModel(f"{model}: GGUF export writes Llama and Mistral, and this is {config.family}; "
                                "convert it with llama.cpp's convert_hf_to_gguf.py")
     if config.window is not None and config.window < config.max_positions:
-        raise UnsupportedModel(f"{model}: a sliding window of {config.window} has no place in GGUF's llama; in config.json set sliding_window "
-                               f"to null and max_position_embeddings to {config.window}: as far as that the two are the same")
+        raise UnsupportedModel(f"{model}: a sliding window of {config.window} has no place in GGUF's llama; in config.json set "
+                               f"sliding_window to null and max_position_embeddings to {config.window}: so far the two are the same")
     if config.rope_scaling is not None and "low_freq_factor" not in config.rope_scaling:
         raise UnsupportedModel(f"{model}: GGUF export knows Llama 3's rope scaling, and this is linear; "
                                "convert it with llama.cpp's convert_hf_to_gguf.py")
