@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention import Sight, attend
 from .config import ModelConfig
 
 
@@ -88,7 +89,7 @@ class Attention(nn.Module):
         self.q_norm: nn.RMSNorm | None = nn.RMSNorm(config.head_size, eps=config.norm_eps) if config.head_norms else None
         self.k_norm: nn.RMSNorm | None = nn.RMSNorm(config.head_size, eps=config.norm_eps) if config.head_norms else None
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, cache: Cache | None, layer: str) -> Tensor:
         batch, length, _ = x.shape
         # The number of heads is left open: under tensor parallelism a rank has its share of them.
         q = self.q_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
@@ -99,11 +100,7 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        if self.kv_heads != self.heads:
-            groups = self.heads // self.kv_heads
-            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
+        mixed: Tensor = self.o_proj(attend(q, k, v, sight).transpose(1, 2).reshape(batch, length, -1))
         return mixed
 
 
@@ -131,8 +128,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
-        x = x + self.self_attn(_computed(self.input_layernorm(x)), cos, sin, mask, cache, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, cache: Cache | None, layer: str) -> Tensor:
+        x = x + self.self_attn(_computed(self.input_layernorm(x)), cos, sin, sight, cache, layer)
         x = x + self.mlp(_computed(self.post_attention_layernorm(x)))
         return x
 
@@ -206,13 +203,10 @@ class Llama(nn.Module):
         angle = positions[..., None].float() * self.frequencies
         x = self.model.embed_tokens(tokens) if self.model.embed_tokens is not None else tokens
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-        if mask is None and segments is not None:
-            causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
-            mask = (causal & (segments[:, :, None] == segments[:, None, :]))[:, None]
-        elif mask is None and past:
-            mask = torch.ones(length, past + length, dtype=torch.bool, device=tokens.device).tril(past)[None, None]
+        sight = Sight.of(tokens.shape[0], length, tokens.device, segments=segments, mask=mask, past=past,
+                         window=getattr(self.config, "window", None))
         for name, block in self.model.layers.items():
-            x = block(x, cos, sin, mask, cache, name)
+            x = block(x, cos, sin, sight, cache, name)
         return self.model.norm(x) if self.model.norm is not None else x
 
     def logits(self, hidden: Tensor) -> Tensor:
