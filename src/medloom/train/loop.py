@@ -21,7 +21,7 @@ from ..ledger import Progress, Refusal
 from ..model import Llama
 from ..recipe import Training
 from . import checkpoint
-from .data import PADDING, Batch, Rows, batch
+from .data import Batch, Rows, batch
 from .device import choose_device, choose_precision, computing
 from .optimise import adamw, rate
 
@@ -39,7 +39,7 @@ class Trained:
     figures: dict[str, Any]
 
 
-def loss_sum(model: Llama, inputs: Tensor, segments: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+def loss_sum(model: Llama, inputs: Tensor, segments: Tensor | None, targets: Tensor, counted: Tensor) -> Tensor:
     """Summed cross-entropy in nats over the counted positions; all arguments [rows, length].
 
     Only counted positions reach the head, which is most of the work where few tokens of a long prompt are learned.
@@ -107,8 +107,9 @@ def _step(model: Llama, optimiser: torch.optim.Optimizer, data: Batch, settings:
         part = slice(first, first + settings.micro_batch)
         if not data.counted[part].any():
             continue  # padding only: no loss, no gradient
-        inputs, segments, targets, counted = (torch.from_numpy(array[part].copy()).to(device, non_blocking=True)
-                                              for array in (data.inputs, data.segments, data.targets, data.counted))
+        inputs, targets, counted = (torch.from_numpy(array[part].copy()).to(device, non_blocking=True)
+                                    for array in (data.inputs, data.targets, data.counted))
+        segments = None if data.segments is None else torch.from_numpy(data.segments[part].copy()).to(device, non_blocking=True)
         with computing(precision, device):
             loss = loss_sum(model, inputs, segments, targets, counted) / learned
         loss.backward()  # type: ignore[no-untyped-call]
@@ -123,5 +124,4 @@ def _step(model: Llama, optimiser: torch.optim.Optimizer, data: Batch, settings:
         group["lr"] = now
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    read = int((data.segments != PADDING).sum())
-    return {"step": step, "tokens": read, "learned": learned, "loss": loss_now, "rate": now, "grad_norm": norm_now}
+    return {"step": step, "tokens": data.tokens, "learned": learned, "loss": loss_now, "rate": now, "grad_norm": norm_now}
