@@ -19,12 +19,12 @@ from torch.distributed.tensor import DTensor
 from medloom.ledger import Silent
 from medloom.model import ModelConfig
 from medloom.recipe import Layout, Training
-from medloom.train.data import Row, batch
+from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm
+from medloom.train.loader import Loader
 from medloom.train.loop import Stopped, train
 from medloom.train.mesh import joined
-from medloom.train.provisional import to_torch
 from medloom.train.start import check_start
 
 STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
@@ -50,7 +50,8 @@ class Rows:
         start, step = draw.integers(VOCABULARY), draw.integers(1, 7)
         tokens = (start + step * np.arange(LENGTH + 1)) % VOCABULARY  # something that can be learned
         segments = np.repeat(np.arange(number * 4, number * 4 + 4), (LENGTH + 4) // 4)[: LENGTH + 1]
-        return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4])
+        return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4],
+                   LENGTH)
 
 
 def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, **changes: Any) -> dict[str, Any]:
@@ -62,7 +63,9 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
         engine = Engine.build(config, settings, ranks, torch.float32)
         engine.materialise()
         engine.load(folder)
-        first = to_torch(batch(Rows(), 0, BATCH, VOCABULARY), ranks)
+        with Loader(Rows(), size=BATCH, vocab_size=VOCABULARY, start=0, steps=1, rank=ranks.data, ranks=layout.data,
+                    device=ranks.device) as loader:
+            first = next(loader)
         learned = ranks.total(first.counted.sum(), "replicate", "shard")
         engine.forward_backward(first, 1 / int(learned))
         norm = float(gradient_norm((parameter for _, parameter in engine.parameters()), ranks))
@@ -88,7 +91,8 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
 def rank(number: int, world: int, port: int, cases: dict[str, dict[str, Any]], out: Path) -> None:
     """One process of `world`: every case in turn, on one group."""
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(world), "LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(world), "LOCAL_RANK": str(number),
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if world > 1:
         dist.init_process_group("gloo")
     for name, case in cases.items():

@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from ..ledger import Refusal
 from ..ledger.files import read_json, sha256_file, write_json
@@ -58,7 +59,7 @@ class Checkpoints:
         if found["name"] is None:
             return 0
         tensors = self._tensors()
-        dcp.load(tensors, storage_reader=FileSystemReader(self.state / found["name"]), process_group=self._group, no_dist=self._group is None)
+        load(tensors, storage_reader=FileSystemReader(self.state / found["name"]), process_group=self._group, no_dist=self._group is None)
         for parameter in self.parameters.values():
             self.optimiser.state[parameter]["step"].fill_(float(found["updates"]))
         return int(found["step"])
@@ -78,7 +79,7 @@ class Checkpoints:
             temporary.mkdir()
         if self._group is not None:
             dist.barrier(self._group)
-        future: Any = dcp.async_save(self._tensors(), storage_writer=FileSystemWriter(temporary, sync_files=True),
+        future: Any = async_save(self._tensors(), storage_writer=FileSystemWriter(temporary, sync_files=True),
                                      process_group=self._group, no_dist=self._group is None)
         self._writing = threading.Thread(target=self._complete, args=(future, temporary, step, updates))
         self._writing.start()
