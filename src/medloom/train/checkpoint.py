@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def save(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: 
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     tensors: dict[str, Tensor] = {}
-    for name, weight in model.named_parameters():
+    for name, weight in _trained(model):
         tensors[f"weight.{name}"] = weight.detach().cpu().contiguous()
         for average in AVERAGES:
             tensors[f"{average}.{name}"] = optimiser.state[weight][average].detach().cpu().contiguous()
@@ -59,11 +60,16 @@ def restore(state: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ide
         raise Refusal(f"{folders[-1]}: a checkpoint of a run with another {', '.join(other) or 'form'}; delete {state} to start afresh")
     tensors = load_file(folders[-1] / "tensors.safetensors")
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in _trained(model):
             weight.copy_(tensors[f"weight.{name}"])
             # Fused AdamW keeps its count of steps beside the weights, the averages likewise.
             optimiser.state[weight] = {average: tensors[f"{average}.{name}"].to(weight.device) for average in AVERAGES}
     return int(found["step"])
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """What changes: beside an adapter the network is as its folder has it."""
+    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
 class Metrics:

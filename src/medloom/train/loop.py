@@ -21,7 +21,7 @@ from ..ledger import Progress, Refusal
 from ..model import Llama
 from ..recipe import Training
 from . import checkpoint
-from .data import PADDING, Batch, Rows, batch
+from .data import PADDING, Batch, Rows, batch, hashed
 from .device import choose_device, choose_precision, computing
 from .optimise import adamw, rate
 
@@ -77,6 +77,7 @@ def train(model: Llama, rows: Rows, settings: Training, *, name: str, state: Pat
         if done:
             task.advance(done, f"going on from step {done}")
         for step in range(done, steps):
+            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step, not from the run
             data = batch(rows, step, settings.batch, model.config.vocab_size)
             row = _step(model, optimiser, data, settings, step, steps, device, precision)
             tokens += int(row["tokens"])

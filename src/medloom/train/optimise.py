@@ -11,8 +11,8 @@ from ..recipe import Training
 
 
 def adamw(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW over all weights. Matrices decay, embedding and head among them; norms, which are vectors, do not."""
-    weights = list(model.parameters())
+    """AdamW over all weights that are not frozen. Matrices decay, embedding and head among them; norms, which are vectors, do not."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [{"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": settings.weight_decay},
               {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, eps=settings.epsilon, fused=True)

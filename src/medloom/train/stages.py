@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
-from ..model import Tokenizer, TokenStore, load_model, load_tokenizer, save_model
+from ..model import Llama, carry_tokenizer, load_model, load_tokenizer, save_model
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
-from ..recipe import Finetuning, Training
+from ..recipe import Finetuning, Lora, Training
+from .adapters import adapt, merge_adapter, save_adapter
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
+from .examples import read_examples, tokenise
 from .loop import train
 from .report import draw_loss, write_metrics
 
@@ -35,13 +36,15 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
              progress: Progress) -> dict[str, Any]:
-    """Finetune a model folder on examples (JSON lines: id, prompt, completion), of which only the completion and the end token are learned.
+    """Finetune a model folder on examples (JSON lines: id, and prompt and completion or messages), of which only the answers are learned.
 
-    Examples are packed whole into rows, each epoch in a new hash order. `settings.replay` of all rows are corpus text, every token of
+    They are written by `settings.template`, which the new folder then carries, and packed whole into rows, each epoch in a new hash order. `settings.replay` of all rows are corpus text, every token of
     which is learned: as the loss is per token, its weight in the gradient (`replay_learned_share`) is above its share of the rows.
-    out, figures and errors as in `pretrain`.
+    With `settings.lora` the network below is frozen, and the adapter is written too, or alone. out, figures and errors as in `pretrain`.
     """
-    store, identifiers = _tokenised(examples, load_tokenizer(model))
+    said = read_examples(examples)
+    identifiers = [example.id for example in said]
+    store, template = tokenise(said, model, settings.template)
     count = len(store)
     order = in_epochs(identifiers, round(count * settings.epochs), seed)
     whole = WholeRows(store, order, settings.length)
@@ -50,9 +53,11 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings.length), settings.replay, seed)
-    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, examples=sha256_json(identifiers))
-    _carry_passport(model, replay if settings.replay else None, [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)],
-                    out)
+    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, settings.lora,
+                   examples=sha256_json(identifiers))
+    if template is not None:
+        template.write(out)
+    _carry_passport(model, replay if settings.replay else None, [example.text for example in said], out)
     assert store.mask is not None
     answers = int(np.add.reduceat(store.mask, store.offsets[:-1], dtype=np.int64)[order].sum())
     return figures | {"examples": count, "truncated": whole.truncated, "replay_rows": len(rows) - len(whole),
@@ -60,14 +65,27 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
 
 
 def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress,
-         **identity: Any) -> dict[str, Any]:
+         lora: Lora | None = None, **identity: Any) -> dict[str, Any]:
     network = load_model(model)
+    if lora is not None:
+        adapt(network, lora, seed)
     what = {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "device"}), "seed": seed, "rows": len(rows), **identity}
     trained = train(network, rows, settings, name=name, state=state, identity=what, progress=progress)
-    save_model(trained.model, out, like=model)
+    _save(trained.model, out, model, lora)
     write_metrics(trained.metrics, out)
     draw_loss(trained.metrics, out, name[0].upper() + name[1:])
     return trained.figures
+
+
+def _save(network: Llama, out: Path, model: Path, lora: Lora | None) -> None:
+    """The trained network as a model folder; where it has an adapter, that one too, or alone with the tokenizer."""
+    if lora is not None:
+        save_adapter(network, out / "adapter" if lora.merge else out, model.name)
+        if not lora.merge:
+            carry_tokenizer(model, out)
+            return
+        merge_adapter(network)
+    save_model(network, out, like=model)
 
 
 def _carry_passport(model: Path, tokens: Path | None, texts: Sequence[str], out: Path) -> None:
@@ -91,35 +109,3 @@ def _corpus(folder: Path, model: Path, length: int) -> StreamRows:
         raise Refusal(f"{folder}: tokenised with another tokenizer ({str(made_by)[:12]}) than the model's ({tokenizer.digest[:12]}); "
                       "tokenise the corpus with this model")
     return open_corpus(folder, length)
-
-
-def _tokenised(examples: Path, tokenizer: Tokenizer) -> tuple[TokenStore, list[str]]:
-    """Examples as a token store in memory, ordered by id so that the order of the file does not matter, and their ids."""
-    pairs = sorted(_examples(examples))
-    if not pairs:
-        raise Refusal(f"{examples}: no examples; finetuning needs at least one line with id, prompt and completion")
-    tokens: list[NDArray[np.int32]] = []
-    masks: list[NDArray[np.uint8]] = []
-    for _, prompt, completion in pairs:
-        ids, boundary = tokenizer.encode_pair(prompt, completion)
-        ids += [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-        tokens.append(np.asarray(ids, np.int32))
-        masks.append((np.arange(len(ids)) >= boundary).astype(np.uint8))
-    offsets = np.concatenate(([0], np.cumsum([len(ids) for ids in tokens]))).astype(np.int64)
-    return TokenStore(np.concatenate(tokens), offsets, np.concatenate(masks)), [identifier for identifier, _, _ in pairs]
-
-
-def _examples(path: Path) -> Iterator[tuple[str, str, str]]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    example = json.loads(line)
-                    identifier, prompt, completion = example["id"], example["prompt"], example["completion"]
-                except (json.JSONDecodeError, KeyError, TypeError):
-                    identifier = prompt = completion = None
-                if not isinstance(identifier, str) or not isinstance(prompt, str) or not isinstance(completion, str) or not completion:
-                    raise Refusal(f"{path}: line {number} is not a JSON object with the texts id, prompt and completion; write it again")
-                yield identifier, prompt, completion
-    except FileNotFoundError:
-        raise Refusal(f"{path}: no such file; write the examples first") from None
