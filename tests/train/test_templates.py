@@ -95,7 +95,7 @@ def said(chat: Template, talk: list[Message]) -> list[str]:
 @pytest.mark.parametrize(("name", "template", "first"), [
     ("learned+", "chatml", "10 mg a day.<|im_end|>\n"), ("learned+", "meditron", "<|im_start|>answer\n10 mg a day.<|im_end|>\n"),
     ("learned", "llama2", " 10 mg a day. </s>"), ("learned", "mistral", " 10 mg a day.</s>"), ("learned", "plain", " 10 mg a day."),
-    ("llama3", "llama3", "10 mg a day.<|eot_id|>"), ("mistral.v3", "mistral", "10 mg a day.</s>")])
+    ("mistral.v3", "mistral", "10 mg a day.</s>")])
 def test_only_answers_are_learned_with_what_closes_them(make: Make, name: str, template: str, first: str) -> None:
     chat, tokenizer = load_template(template, make(name)), load_tokenizer(make(name))
     stretches = said(chat, TALK)
@@ -109,7 +109,7 @@ def test_only_answers_are_learned_with_what_closes_them(make: Make, name: str, t
 
 
 def test_the_formats_are_the_published_ones(make: Make) -> None:
-    """Llama 2: the prompt of its model card; ChatML: OpenAI's; the original's: its paper; Llama 3: its model card."""
+    """Llama 2: the prompt of its model card; ChatML: OpenAI's; the original's: its paper."""
     one = TALK[:3]
     assert load_template("llama2", make("learned")).text(one) == (
         "<s>[INST] <<SYS>>\nYou help doctors.\n<</SYS>>\n\nDose of brodaxine?\nIn mg. [/INST] 10 mg a day. </s>")
@@ -118,13 +118,14 @@ def test_the_formats_are_the_published_ones(make: Make) -> None:
         "<|im_start|>answer\n10 mg a day.<|im_end|>\n")
     assert load_template("chatml", make("learned+")).text(one[:2], opened=True) == (
         "<s><|im_start|>system\nYou help doctors.<|im_end|>\n<|im_start|>user\nDose of brodaxine?\nIn mg.<|im_end|>\n<|im_start|>assistant\n")
-    assert load_template("llama3", make("llama3")).text(one[1:2], opened=True) == (
-        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nDose of brodaxine?\nIn mg.<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n")
 
 
 def test_llama3_ids_are_the_model_cards(make: Make) -> None:
-    ids, learned = load_template("llama3", make("llama3")).encode([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}])
+    chat = load_template("llama3", make("llama3"))
+    assert chat.text(TALK[1:2], opened=True) == (
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nDose of brodaxine?\nIn mg.<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n")
+    ids, learned = chat.encode([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}])
     assert ids[0] == 128000 and ids[1] == 128006 and ids[3] == 128007 and ids[-1] == 128009
     assert learned.tolist() == [False] * (len(ids) - 2) + [True, True]
 
