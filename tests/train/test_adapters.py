@@ -49,7 +49,7 @@ def test_it_begins_as_the_network_that_it_is_beside(model: Path, lora: Lora) -> 
     assert torch.allclose(logits(fresh), logits(load_model(model)), atol=1e-5)
     names = {name for name, weight in fresh.named_parameters() if weight.requires_grad}
     assert names and all(is_adapter(name) for name in names)
-    assert {name for name, _ in fresh.named_parameters() if not is_adapter(name)} == {name for name, _ in load_model(model).named_parameters()}
+    assert [name for name, _ in fresh.named_parameters() if not is_adapter(name)] == [n for n, _ in load_model(model).named_parameters()]
     each = sum(lora.rank * sum(module.weight.shape) + lora.dora * module.out_features for _, module in adapters(fresh))
     assert sum(weight.numel() for weight in fresh.parameters() if weight.requires_grad) == each
     assert len(list(adapters(fresh))) == 2 * len(lora.targets)
@@ -239,18 +239,20 @@ def questions(path: Path) -> Path:
 
 
 def test_finetuning_by_adapter_leaves_both_forms(model: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"benchmarks": ("x",), "length": 64, "epochs": 8, "rate": 3e-2, "batch": 4, "micro_batch": 2,
+    settings: dict[str, Any] = {"benchmarks": ("x",), "length": 64, "epochs": 4, "rate": 2e-2, "batch": 4, "micro_batch": 2,
                                 "precision": "fp32", "device": "cpu"}
     how: dict[str, Any] = {"model": model, "examples": questions(tmp_path / "q.jsonl"), "replay": None, "seed": 1, "progress": Silent()}
     lora = Lora(rank=8, alpha=16, dropout=0.1, dora=True)
     figures = finetune(Finetuning(lora=lora, **settings), out=tmp_path / "a", state=tmp_path / "s", **how)
-    assert figures["last_loss"] < 0.8 * figures["first_loss"]
+    # The frozen head of a random network is short: no adapter below it can bring the loss under ln 320 - 0.64 = 5.1.
+    assert 5.1 < figures["last_loss"] < figures["first_loss"] - 0.5
     network = load_model(model)
     load_adapter(network, tmp_path / "a/adapter")
     whole = load_model(tmp_path / "a")
     # The folder is bfloat16, which keeps eight bits of each weight.
     assert torch.allclose(logits(whole), logits(network), atol=0.05)
-    untouched = {name for name, weight in whole.named_parameters() if torch.equal(weight, load_model(model).get_parameter(name).bfloat16().float())}
+    before = load_model(model, dtype=torch.bfloat16)
+    untouched = {name for name, weight in whole.named_parameters() if torch.equal(weight, before.get_parameter(name).float())}
     assert untouched == {name for name, _ in whole.named_parameters() if "norm" in name or "embed" in name}
     alone = lora.model_copy(update={"merge": False})
     finetune(Finetuning(lora=alone, **settings), out=tmp_path / "b", state=tmp_path / "t", **how)
@@ -264,8 +266,8 @@ def test_finetuning_by_adapter_leaves_both_forms(model: Path, tmp_path: Path) ->
 def test_a_killed_run_goes_on_to_the_same_adapter(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from medloom.train import loop
 
-    settings = Finetuning(lora=Lora(rank=4, alpha=8, dropout=0.2), benchmarks=("x",), length=64, epochs=2, rate=1e-2, batch=4, micro_batch=4,
-                          precision="fp32", device="cpu", checkpoint_seconds=1e-9)
+    settings = Finetuning(lora=Lora(rank=4, alpha=8, dropout=0.2), benchmarks=("x",), length=64, epochs=2, rate=1e-2, batch=4,
+                          micro_batch=4, precision="fp32", device="cpu", checkpoint_seconds=1e-9)
     how: dict[str, Any] = {"model": model, "examples": questions(tmp_path / "q.jsonl"), "replay": None, "seed": 1, "progress": Silent()}
     finetune(settings, out=tmp_path / "calm", state=tmp_path / "s", **how)
     whole = loop._step

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from transformers import AutoTokenizer
 
 from medloom.evaluate import write_examples
 from medloom.ledger import Refusal, Silent
 from medloom.model import Message, Template, carry_tokenizer, extend_tokenizer, load_template, load_tokenizer, new_model, train_tokenizer
+from medloom.quantise import export_gguf
 from medloom.recipe import Finetuning, Shape
+from medloom.serve.engine import Engine
 from medloom.serve.template import plain
 from medloom.train import finetune
 from medloom.train.examples import read_examples, tokenise
@@ -48,8 +51,8 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         elif name == "llama2":
             carry_tokenizer(request.getfixturevalue("shared") / "tokenizers/llama2", out)
         else:
-            bare = tmp_path_factory.mktemp("bare")
-            shutil.copyfile(next((request.getfixturevalue("shared") / "tokenizers/mistral").glob(f"*{name[-2:]}")), bare / "tokenizer.model")
+            bare, there = tmp_path_factory.mktemp("bare"), request.getfixturevalue("shared") / "tokenizers/mistral"
+            shutil.copyfile(next(there.glob(f"*{name[-2:]}")), bare / "tokenizer.model")
             carry_tokenizer(bare, out)
         made[name] = out
         return out
@@ -117,7 +120,8 @@ def test_the_formats_are_the_published_ones(make: Make) -> None:
         "<s><|im_start|>system\nYou help doctors.<|im_end|>\n<|im_start|>question\nDose of brodaxine?\nIn mg.<|im_end|>\n"
         "<|im_start|>answer\n10 mg a day.<|im_end|>\n")
     assert load_template("chatml", make("learned+")).text(one[:2], opened=True) == (
-        "<s><|im_start|>system\nYou help doctors.<|im_end|>\n<|im_start|>user\nDose of brodaxine?\nIn mg.<|im_end|>\n<|im_start|>assistant\n")
+        "<s><|im_start|>system\nYou help doctors.<|im_end|>\n<|im_start|>user\nDose of brodaxine?\nIn mg.<|im_end|>\n"
+        "<|im_start|>assistant\n")
 
 
 def test_llama3_ids_are_the_model_cards(make: Make) -> None:
@@ -176,7 +180,8 @@ def test_what_a_tokenizer_lacks_is_refused_with_the_cure(make: Make, tmp_path: P
 
 def test_files_of_ones_own_are_checked_line_by_line(tmp_path: Path) -> None:
     good = tmp_path / "good.jsonl"
-    good.write_text(json.dumps({"messages": TALK, "source": "mine"}) + "\n\n" + json.dumps({"prompt": "2 + 2 =", "completion": " 4"}) + "\n")
+    pair = json.dumps({"prompt": "2 + 2 =", "completion": " 4"})
+    good.write_text(json.dumps({"messages": TALK, "source": "mine"}) + "\n\n" + pair + "\n")
     out = tmp_path / "examples.jsonl"
     assert write_examples([], out, 1, {"good.jsonl": good}) == {"examples": 2, "benchmarks": {}, "files": {"good.jsonl": 2}}
     first, second = read_examples(out)
@@ -215,3 +220,25 @@ def test_a_finetuned_folder_carries_its_template(make: Make, tmp_path: Path) -> 
     assert theirs.apply_chat_template(TALK, return_dict=False) == load_template("chatml", model).encode(TALK)[0]
     assert json.loads((tmp_path / "out/generation_config.json").read_text())["eos_token_id"] == [2, 341]
     assert load_tokenizer(tmp_path / "out").added["<|im_end|>"] == 341
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", ["meditron", "llama2"])
+def test_llama_cpp_writes_the_same_from_the_gguf_file(make: Make, tmp_path: Path, template: str) -> None:
+    new_model(Shape(hidden=64, feed_forward=64, layers=1, heads=4, kv_heads=2, context=128, vocabulary=342), make("learned+"), 1, tmp_path)
+    chat = load_template(template, tmp_path)
+    chat.write(tmp_path)
+    export_gguf(tmp_path, tmp_path / "model.gguf", "F32")
+    engine = Engine(tmp_path / "model.gguf", context=128, slots=1, threads=1)
+    engine.start()
+    try:
+        with httpx.Client(base_url=engine.url, headers={"authorization": f"Bearer {engine.key}"}) as client:
+            for talk in (TALK[:-1], TALK[1:2]):
+                prompt = client.post("/apply-template", json={"messages": talk}).json()["prompt"]
+                # The beginning token is put before the text when it is cut into tokens, not written in it.
+                assert prompt == chat.text(talk, opened=True).removeprefix("<s>")
+                ids = client.post("/tokenize", json={"content": prompt, "add_special": True, "parse_special": True}).json()["tokens"]
+                whole, _ = chat.encode([*talk, {"role": "assistant", "content": "x"}])
+                assert ids == whole[: len(ids)], "serving reads what training wrote"
+    finally:
+        engine.stop()

@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from os.path import commonprefix
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -35,7 +34,8 @@ PLAIN = """\
 {{ {'system': '', 'user': 'Question: ', 'assistant': 'The answer is: '}[message['role']] + message['content'].strip() }}{% endfor %}\
 {% if add_generation_prompt %}{{ '\\n\\nThe answer is:' }}{% else %}{{ eos_token }}{% endif %}"""
 CHATML = """\
-{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}\
+{{ bos_token }}{% for message in messages %}\
+{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
 # Meditron's (Chen et al. 2023, arXiv 2311.16079): ChatML with roles of its own.
 MEDITRON = """\
@@ -121,11 +121,11 @@ class Template:
                 if not whole.startswith(before):
                     raise Refusal("the chat template writes earlier messages otherwise once later ones follow, so that no part of the text "
                                   "is an answer alone; choose another template")
-                spans.append((len(before), len(commonprefix((after, whole)))))
+                spans.append((len(before), _shared(after, whole)))
         tokens = {match.span(): self._control[match[0]] for match in self._cut.finditer(whole)}
         cuts = sorted({0, len(whole), *(at for span in (*spans, *tokens) for at in span)})
         return [Piece(whole[a:b].replace(GUARD, ""), any(start <= a < stop for start, stop in spans), tokens.get((a, b)))
-                for a, b in zip(cuts, cuts[1:], strict=False)]
+                for a, b in pairwise(cuts)]
 
     def encode(self, messages: Sequence[Message]) -> tuple[list[int], NDArray[np.bool_]]:
         """Ids of the conversation and which of them are learned. Text between two control tokens is cut into tokens as one text."""
@@ -182,8 +182,8 @@ class Template:
             if key in self.source and key not in self._variables:
                 missing.append(key.replace("_", " "))
         if missing:
-            raise Refusal(f"{self.tokenizer.path}: the template needs {', '.join(missing)}, which this tokenizer has not; add it to the base "
-                          'model\'s vocabulary, or take a template that needs none: finetune.template = "plain" or "llama2"')
+            raise Refusal(f"{self.tokenizer.path}: the template needs {', '.join(missing)}, which this tokenizer has not; add it to the "
+                          'vocabulary of the base model, or take a template that needs none: finetune.template = "plain" or "llama2"')
 
 
 def load_template(name: str, folder: Path) -> Template:
@@ -238,8 +238,8 @@ def _number(token: int | None) -> int:
     return -1 if token is None else token
 
 
-def _shared(one: Iterable[int], other: Iterable[int]) -> int:
-    """How many first ids two lists have in common."""
+def _shared(one: Iterable[object], other: Iterable[object]) -> int:
+    """How many first characters two texts, or ids two lists, have in common."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

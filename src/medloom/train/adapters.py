@@ -14,11 +14,10 @@ under any layout. Parallelism over data and layers is applied from outside, as t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -199,13 +198,16 @@ def merge_adapter(model: Llama) -> None:
     model.requires_grad_(True)
 
 
-def merge_folder(adapter: Path, base: Path, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16") -> int:
-    """Write the model folder that an adapter makes of a base model; how many layers it changed. Raises Refusal as `load_adapter` does.
+def merge_folder(adapter: Path, base: Path, out: Path, dtype: str = "bfloat16") -> int:
+    """Write the model folder that an adapter makes of a base model; how many layers it changed. dtype: float32, float16 or bfloat16.
 
-    Where the adapter brings a tokenizer, whose chat template may be another than the base's, the new folder has that one.
+    Where the adapter brings a tokenizer, whose chat template may be another than the base's, the new folder has that one. Raises
+    Refusal as `load_adapter` does, and where there is something in `out`.
     """
     if out.exists() and any(out.iterdir()):
         raise Refusal(f"{out}: is not empty; name a new folder")
+    if dtype not in ("float32", "float16", "bfloat16"):
+        raise Refusal(f"dtype {dtype}: choose float32, float16 or bfloat16")
     model = load_model(base)
     load_adapter(model, adapter)
     changed = len(list(adapters(model)))
@@ -217,7 +219,8 @@ def merge_folder(adapter: Path, base: Path, out: Path, dtype: Literal["float32",
 
 
 def _row_norms(weight: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight, dim=1)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
+    return norms
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

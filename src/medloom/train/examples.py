@@ -29,7 +29,7 @@ class Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The examples of a file (JSON lines: id, and prompt and completion or messages), by id, so that the order of the lines does not matter.
+    """The examples of a file (JSON lines: id, and prompt and completion or messages), by id: the order of the lines does not matter.
 
     Raises Refusal where there is none, or a line is of another form.
     """
@@ -73,8 +73,8 @@ def _examples(path: Path) -> Iterator[Example]:
                 try:
                     yield _example(json.loads(line))
                 except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-                    raise Refusal(f"{path}: line {number} is not a JSON object with the texts id, prompt and completion, or id and messages; "
-                                  "write it again") from None
+                    raise Refusal(f"{path}: line {number} is not a JSON object with the texts id, prompt and completion, or id and "
+                                  "messages; write it again") from None
     except FileNotFoundError:
         raise Refusal(f"{path}: no such file; write the examples first") from None
 
@@ -88,4 +88,5 @@ def _example(line: dict[str, object]) -> Example:
         return Example(identifier, tuple({"role": message["role"], "content": message["content"]} for message in messages))
     if not isinstance(prompt, str) or not isinstance(completion, str) or not completion:
         raise ValueError
-    return Example(identifier, ({"role": "user", "content": prompt}, {"role": "assistant", "content": completion.strip()}), (prompt, completion))
+    asked: Message = {"role": "user", "content": prompt}
+    return Example(identifier, (asked, {"role": "assistant", "content": completion.strip()}), (prompt, completion))

@@ -77,7 +77,7 @@ def train(model: Llama, rows: Rows, settings: Training, *, name: str, state: Pat
         if done:
             task.advance(done, f"going on from step {done}")
         for step in range(done, steps):
-            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step, not from the run
+            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step
             data = batch(rows, step, settings.batch, model.config.vocab_size)
             row = _step(model, optimiser, data, settings, step, steps, device, precision)
             tokens += int(row["tokens"])

@@ -38,8 +38,9 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
              progress: Progress) -> dict[str, Any]:
     """Finetune a model folder on examples (JSON lines: id, and prompt and completion or messages), of which only the answers are learned.
 
-    They are written by `settings.template`, which the new folder then carries, and packed whole into rows, each epoch in a new hash order. `settings.replay` of all rows are corpus text, every token of
-    which is learned: as the loss is per token, its weight in the gradient (`replay_learned_share`) is above its share of the rows.
+    They are written by `settings.template`, which the new folder then carries, and packed whole into rows, each epoch in a new hash
+    order. `settings.replay` of all rows are corpus text, every token of which is learned: as the loss is per token, its weight in the
+    gradient (`replay_learned_share`) is above its share of the rows.
     With `settings.lora` the network below is frozen, and the adapter is written too, or alone. out, figures and errors as in `pretrain`.
     """
     said = read_examples(examples)
