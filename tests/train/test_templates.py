@@ -124,6 +124,7 @@ def test_the_formats_are_the_published_ones(make: Make) -> None:
         "<|im_start|>assistant\n")
 
 
+@pytest.mark.slow
 def test_llama3_ids_are_the_model_cards(make: Make) -> None:
     chat = load_template("llama3", make("llama3"))
     assert chat.text(TALK[1:2], opened=True) == (
@@ -134,6 +135,7 @@ def test_llama3_ids_are_the_model_cards(make: Make) -> None:
     assert learned.tolist() == [False] * (len(ids) - 2) + [True, True]
 
 
+@pytest.mark.slow
 def test_mistrals_marks_are_tokens_from_the_third_tokenizer_on(make: Make) -> None:
     tokenizer = load_tokenizer(make("mistral.v3"))
     ids, _ = load_template("mistral", make("mistral.v3")).encode(TALK[1:3])

@@ -121,7 +121,7 @@ class Template:
                 if not whole.startswith(before):
                     raise Refusal("the chat template writes earlier messages otherwise once later ones follow, so that no part of the text "
                                   "is an answer alone; choose another template")
-                spans.append((len(before), _shared(after, whole)))
+                spans.append((len(before), len(after) if whole.startswith(after) else _shared(after, whole)))
         tokens = {match.span(): self._control[match[0]] for match in self._cut.finditer(whole)}
         cuts = sorted({0, len(whole), *(at for span in (*spans, *tokens) for at in span)})
         return [Piece(whole[a:b].replace(GUARD, ""), any(start <= a < stop for start, stop in spans), tokens.get((a, b)))

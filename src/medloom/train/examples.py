@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ledger import Refusal
-from ..model import Message, Template, TokenStore, load_template
+from ..model import Message, Template, TokenStore, load_template, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,19 @@ def tokenise(examples: list[Example], model: Path, template: str) -> tuple[Token
     A prompt and its completion are plain text and the end token; in any other template they are what the user and the assistant say.
     Raises Refusal where the tokenizer lacks what the template writes.
     """
-    chat = load_template(template, model)
-    end = [] if chat.tokenizer.eos_id is None else [chat.tokenizer.eos_id]
+    tokenizer = load_tokenizer(model)
+    # Pairs in plain form ask for no template, and so for no control tokens that one would write.
+    chat = None if template == "plain" and all(example.pair for example in examples) else load_template(template, model)
+    end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     tokens: list[NDArray[np.int32]] = []
     masks: list[NDArray[np.uint8]] = []
     for example in examples:
         if template == "plain" and example.pair is not None:
-            ids, boundary = chat.tokenizer.encode_pair(*example.pair)
+            ids, boundary = tokenizer.encode_pair(*example.pair)
             ids += end
             learned = np.arange(len(ids)) >= boundary
         else:
+            assert chat is not None
             try:
                 ids, learned = chat.encode(example.messages)
             except Refusal as error:
