@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from medloom.ledger import Silent
-from medloom.model import ModelConfig
+from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
 from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm
-from medloom.train.loader import Loader
+from medloom.train.loader import load
 from medloom.train.loop import Stopped, train
 from medloom.train.mesh import joined
 from medloom.train.start import check_start
@@ -62,10 +63,10 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
     with joined(layout, torch.device("cpu")) as ranks:
         engine = Engine.build(config, settings, ranks, torch.float32)
         engine.materialise()
-        engine.load(folder)
-        with Loader(Rows(), size=BATCH, vocab_size=VOCABULARY, start=0, steps=1, rank=ranks.data, ranks=layout.data,
-                    device=ranks.device) as loader:
-            first = next(loader)
+        fill = partial(load_weights, folder=folder)
+        for network in engine.networks:
+            fill(network)
+        first = load(Rows(), 0, size=BATCH, vocab_size=VOCABULARY, rank=ranks.data, ranks=layout.data, device=ranks.device)
         learned = ranks.total(first.counted.sum(), "replicate", "shard")
         engine.forward_backward(first, 1 / int(learned))
         norm = float(gradient_norm((parameter for _, parameter in engine.parameters()), ranks))
@@ -79,7 +80,7 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
             gathered: list[Any] = [None] * dist.get_world_size()
             dist.all_gather_object(gathered, gradients)
             gradients = {name: gradient for found in gathered for name, gradient in found.items()}
-        started = check_start(engine, first, folder)
+        started = check_start(engine, first, folder, fill)
         try:
             metrics = train(engine, Rows(stop), name="test", state=state, identity={}, progress=Silent()).metrics
         except Stopped:

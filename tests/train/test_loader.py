@@ -62,8 +62,8 @@ def test_it_gives_the_batches_of_its_rank_from_any_step(documents: str, start: i
             mine, theirs = getattr(loaded, name), getattr(wanted, name)
             assert (mine is None and theirs is None) or np.array_equal(mine.numpy(), theirs), name
         assert loaded.tokens == wanted.tokens
-        parts = loaded.part(slice(0, 1), CPU)
-        assert torch.equal(parts[0], loaded.inputs[:1]) and (parts[2] is None) == (documents == "together")
+        first = loaded.on(CPU, slice(0, 1))
+        assert torch.equal(first["inputs"], loaded.inputs[:1]) and ("segments" in first) == (documents == "apart")
 
 
 def test_it_works_ahead_but_not_far_and_tells_what_was_waited_for() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .adapters import merge_folder
 from .loop import Diverged
 from .stages import finetune, pretrain
 
-__all__ = ["Diverged", "finetune", "pretrain"]
+__all__ = ["Diverged", "finetune", "merge_folder", "pretrain"]

@@ -102,7 +102,9 @@ class Checkpoints:
             rank = 0 if self._group is None else dist.get_rank()
             digests = {path.name: sha256_file(path) for path in temporary.glob(f"__{rank}_*")}
         except BaseException as error:  # handed to whoever waits for it, on every rank
-            failure = _cause(error)
+            # torch's writer says of a full disk anything but that.
+            full = shutil.disk_usage(self.state).free < sum(tensor.nbytes for tensor in self._tensors().values())
+            failure = OSError(errno.ENOSPC, "No space left on device", str(self.state)) if full else error
         gathered: list[Any] = [(digests, failure is None)]
         try:
             if self._group is not None:
@@ -172,12 +174,11 @@ class Metrics:
         self.path = state / "metrics.jsonl"
         self.path.touch()
         self._stream = self.path.open("rb+")
-        self.rows: list[dict[str, Any]] = [json.loads(self._stream.readline()) for _ in range(done)]
+        self.before: list[dict[str, Any]] = [json.loads(self._stream.readline()) for _ in range(done)]
         self._stream.truncate()
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a step."""
-        self.rows.append(row)
         self._stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._stream.flush()
 
@@ -188,18 +189,6 @@ class Metrics:
     def close(self) -> None:
         """Close; the file stays."""
         self._stream.close()
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What stopped a checkpoint, out of torch's wrapping: the machine's refusal where that is what it was."""
-    inner = [found for found, _ in getattr(error, "failures", {}).values()]
-    for found in (error, error.__cause__, error.__context__, *inner):
-        if isinstance(found, OSError):
-            return found
-        text = str(found)
-        if "No space left on device" in text:
-            return OSError(errno.ENOSPC, "No space left on device", "the state folder")
-    return error
 
 
 def _sync_folder(folder: Path) -> None:

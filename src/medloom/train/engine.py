@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..ledger import Refusal
-from ..model import Llama, ModelConfig, load_weights
+from ..model import Llama, ModelConfig
 from ..recipe import Layout, Training
 from .device import computing
 from .learner import Learner
@@ -28,7 +27,8 @@ def check_layout(layout: Layout, config: ModelConfig, settings: Training) -> Non
     """Refuse a layout that this network or these settings do not fit, with what would."""
     tensor, stages, micro = layout.tensor, layout.pipeline * layout.stages, settings.batch // settings.micro_batch
     for name, size in (("attention heads", config.heads), ("key-value heads", config.kv_heads),
-                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length)):
+                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length),
+                       ("rows of the embedding", config.vocab_size)):
         if size % tensor:
             raise Refusal(f"layout.tensor = {tensor} does not divide the {size} {name}; take a divisor")
     if stages > config.layers:
@@ -79,10 +79,10 @@ class Engine:
         for learner in self.learners:
             learner.to_empty(device=self.ranks.device)
 
-    def load(self, folder: Path) -> None:
-        """Read this rank's part of the weights of a model folder."""
-        for learner in self.learners:
-            load_weights(learner.network, folder)
+    @property
+    def networks(self) -> list[Llama]:
+        """The parts of the plain network that this rank has."""
+        return [learner.network for learner in self.learners]
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """This rank's parameters, by their Hugging Face names."""

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -48,8 +49,7 @@ class Loader:
 
     def __init__(self, rows: Rows, *, size: int, vocab_size: int, start: int, steps: int, rank: int = 0, ranks: int = 1,
                  device: torch.device) -> None:
-        self._rows, self._size, self._vocab_size, self._rank, self._ranks = rows, size, vocab_size, rank, ranks
-        self._pinned = device.type == "cuda"
+        self._load = partial(load, rows, size=size, vocab_size=vocab_size, rank=rank, ranks=ranks, device=device)
         self._pending = iter(range(start, steps))
         self._ready: deque[Future[Loaded]] = deque()
         self._thread = ThreadPoolExecutor(1, "loader")
@@ -91,12 +91,13 @@ class Loader:
         if step is not None:
             self._ready.append(self._thread.submit(self._load, step))
 
-    def _load(self, step: int) -> Loaded:
-        made = batch(self._rows, step, self._size, self._vocab_size, self._rank, self._ranks)
-        segments = None if made.segments is None else self._tensor(made.segments)
-        return Loaded(self._tensor(made.inputs), self._tensor(made.positions), segments, self._tensor(made.targets),
-                      self._tensor(made.counted), made.tokens)
 
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory() if self._pinned else tensor
+def load(rows: Rows, step: int, *, size: int, vocab_size: int, rank: int, ranks: int, device: torch.device) -> Loaded:
+    """A rank's batch of one step, in pinned memory where `device` is CUDA."""
+    def tensor(array: NDArray[Any]) -> Tensor:
+        made = torch.from_numpy(np.ascontiguousarray(array))
+        return made.pin_memory() if device.type == "cuda" else made
+
+    made = batch(rows, step, size, vocab_size, rank, ranks)
+    return Loaded(tensor(made.inputs), tensor(made.positions), None if made.segments is None else tensor(made.segments),
+                  tensor(made.targets), tensor(made.counted), made.tokens)

@@ -22,7 +22,7 @@ import torch
 
 from ..ledger import Progress, Refusal
 from .checkpoint import Checkpoints, Metrics
-from .data import Rows
+from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .loader import Loaded, Loader
@@ -72,7 +72,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
                               settings.keep_last, settings.keep_every)
     done = checkpoints.restore()
     metrics = Metrics(state, done) if ranks.first else None
-    past: list[dict[str, Any]] = ranks.share(metrics.rows if metrics is not None else None)
+    past: list[dict[str, Any]] = ranks.share(metrics.before if metrics is not None else None)
     tokens = before = sum(int(row["tokens"]) for row in past)
     updates = sum(not row.get("skipped", False) for row in past)
     saving = 0.0
@@ -84,6 +84,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
         for step, batch in enumerate(loader, done):
+            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step
             row = _step(engine, optimiser, batch, past, step, steps, state)
             if heldout is not None and settings.heldout_every and (step + 1) % settings.heldout_every == 0:
                 row["heldout"] = dict(heldout())
