@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medloom.model import Llama, ModelConfig, load_model, save_model
+from medloom.model import Llama, ModelConfig, Part, load_model, load_weights, save_model
 
 CONFIG = ModelConfig(vocab_size=98, hidden_size=32, intermediate_size=48, layers=4, heads=4, kv_heads=2, max_positions=64, family="qwen2")
 LAYOUTS = {2: ("data", "tensor", "pipeline"), 4: ("uneven", "hybrid", "data-tensor", "three", "pipeline-data")}
@@ -44,3 +44,17 @@ def test_load_and_save_under_layouts(world: int, tmp_path: Path) -> None:
             assert set(load_file(same / file)) == {key for key, place in written["weight_map"].items() if place == file}
         for ours in (load_model(cut), load_model(same)):
             assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), model.parameters(), strict=True))
+
+
+def test_the_parts_of_one_rank_make_one_folder(tmp_path: Path) -> None:
+    """As under an interleaved pipeline, where a rank holds several stages."""
+    model = Llama(CONFIG)
+    model.initialise(3)
+    save_model(model, tmp_path / "whole", like=None)
+    parts = [Llama(CONFIG, part) for part in (Part(0, 1, scores=False), Part(1, 3, embeds=False, scores=False), Part(3, 4, embeds=False))]
+    for part in parts:
+        load_weights(part, tmp_path / "whole")
+    save_model(parts, tmp_path / "parts", like=None)
+    assert all((tmp_path / "parts" / path.name).read_bytes() == path.read_bytes() for path in (tmp_path / "whole").iterdir())
+    with pytest.raises(ValueError, match=r"first lm_head\.weight; every rank saves all its parts"):
+        save_model(parts[:2], tmp_path / "some", like=None)

@@ -20,7 +20,7 @@ from .stored import Stored
 from .tokenizer import load_tokenizer
 from .weights import TABLES, is_redundant, load_model
 
-BLOCK = 1 << 24  # numbers compared at a time
+BLOCK = 1 << 20  # numbers compared at a time
 ROWS, LENGTH = 3, 64  # fixed sequences of tokens that both networks read
 ALIKE = 1e-4  # of scores computed in float32, as the network is held against transformers'
 BROKEN = 1e30  # stands for a difference that is no finite number
