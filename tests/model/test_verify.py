@@ -57,6 +57,14 @@ def test_a_copy_in_shards_is_the_same(a: Path) -> None:
     assert describe(found).endswith("\nthe same model")
 
 
+def test_a_tied_head_that_was_written_out_is_no_difference(tmp_path: Path) -> None:
+    b = tmp_path / "b"
+    shutil.copytree(SEEDLING, b)
+    weights = load_file(b / "model.safetensors")
+    save_file({**weights, HEAD: weights["model.embed_tokens.weight"].clone()}, b / "model.safetensors")
+    assert verify_weights(SEEDLING, b).same and verify_weights(b, SEEDLING).same
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_is_told_from_change(dtype: str, a: Path) -> None:
     b, c = a.with_name("b"), a.with_name("c")
