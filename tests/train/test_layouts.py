@@ -16,7 +16,7 @@ from medloom.ledger import Refusal
 from medloom.model import Llama, ModelConfig, save_model
 from medloom.recipe import Layout, Training
 from medloom.train.engine import check_layout
-from medloom.train.pipeline import parts, places
+from medloom.train.pipeline import parts
 
 WORKER = Path(__file__).with_name("layouts.py")
 SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 4, "heads": 4, "kv_heads": 2,
@@ -83,7 +83,7 @@ def test_stages_cover_the_network_once() -> None:
     stages = parts(ModelConfig(**SHAPE | {"layers": 14}), layout)
     assert [stage.last - stage.first for stage in stages] == [3, 3, 2, 2, 2, 2]
     assert [stage.embeds for stage in stages].count(True) == 1 and stages[0].embeds and stages[-1].scores
-    assert sorted(place for rank in range(3) for place in places(layout, rank)) == list(range(6))
+    assert sorted(place for rank in range(3) for place in layout.places(rank)) == list(range(6))
 
 
 @pytest.mark.parametrize(("layout", "said"), [

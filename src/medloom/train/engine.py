@@ -18,7 +18,7 @@ from .learner import Learner
 from .loader import Loaded
 from .mesh import Ranks
 from .parallel import parallelise
-from .pipeline import parts, places, schedule
+from .pipeline import parts, schedule
 
 Adapt = Callable[[Llama], None]
 
@@ -64,7 +64,7 @@ class Engine:
         stages = parts(config, layout)
         compiled = layout.compile is True or (layout.compile == "auto" and ranks.device.type == "cuda")
         learners = []
-        for place in places(layout, ranks.along("pipeline")):
+        for place in layout.places(ranks.along("pipeline")):
             with torch.device("meta"):
                 network = Llama(config, stages[place])
                 if adapt is not None:
