@@ -206,14 +206,16 @@ class Road:
 
     def _add_training(self) -> None:
         pretraining, finetuning, seed = self.recipe.pretrain, self.recipe.finetune, self.recipe.seed
+        layout, hardware = self.recipe.layout, self.recipe.hardware
         if pretraining is not None:
             assert self._tokens is not None
 
             def pretrained(space: Workspace) -> Mapping[str, Any]:
-                from .train import pretrain
+                from .train import Job, run_job
 
-                return pretrain(pretraining, model=space.inputs["model"], tokens=space.inputs["tokens"], out=space.out,
-                                state=space.state, seed=seed, progress=space.progress)
+                job = Job(stage="pretrain", settings=pretraining, layout=layout, hardware=hardware, model=space.inputs["model"],
+                          tokens=space.inputs["tokens"], out=space.out, state=space.state, seed=seed)
+                return run_job(job, space.progress)
 
             self.models["pretrained"] = self._add(Step(
                 "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
@@ -232,10 +234,12 @@ class Road:
             more: dict[str, Place] = {"tokens": self._tokens} if finetuning.replay and self._tokens is not None else {}
 
             def finetuned(space: Workspace) -> Mapping[str, Any]:
-                from .train import finetune
+                from .train import Job, run_job
 
-                return finetune(finetuning, model=space.inputs["model"], examples=space.inputs["examples"] / "examples.jsonl",
-                                replay=space.inputs.get("tokens"), out=space.out, state=space.state, seed=seed, progress=space.progress)
+                job = Job(stage="finetune", settings=finetuning, layout=layout, hardware=hardware, model=space.inputs["model"],
+                          examples=space.inputs["examples"] / "examples.jsonl", replay=space.inputs.get("tokens"), out=space.out,
+                          state=space.state, seed=seed)
+                return run_job(job, space.progress)
 
             self.models["finetuned"] = self._add(Step(
                 "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, seed),
