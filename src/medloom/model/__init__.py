@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from .llama import Cache, Llama, Part
     from .llama2c import import_llama2c
     from .new import new_model
-    from .weights import load_model, save_model
+    from .weights import load_model, load_weights, save_model
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "ModelConfig", "Part", "TokenStore", "TokenStoreWriter", "Tokenizer", "UnsupportedModel",
-    "carry_tokenizer", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "new_model", "save_model", "train_tokenizer",
+    "carry_tokenizer", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "load_weights", "new_model", "save_model", "train_tokenizer",
 ]
 
 _COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new", "load_model": "weights",
-             "save_model": "weights"}
+             "load_weights": "weights",              "save_model": "weights"}
 
 
 def __getattr__(name: str) -> Any:

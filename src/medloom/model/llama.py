@@ -193,7 +193,8 @@ class Llama(nn.Module):
         mask: [batch or 1, 1, length, cached + length], true where a position may look; replaces the causal rule.
         cache: read and extended in place.
         """
-        length = tokens.shape[1]
+        # Under tensor parallelism a stage receives a part of each sequence; the positions are always of all of it.
+        length = tokens.shape[1] if positions is None else positions.shape[1]
         past = cache.length if cache is not None else 0
         if positions is None:
             positions = torch.arange(past, past + length, device=tokens.device)[None]
@@ -209,8 +210,13 @@ class Llama(nn.Module):
             x = block(x, cos, sin, mask, cache, name)
         return self.model.norm(x) if self.model.norm is not None else x
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores over the vocabulary for the given hidden states: [..., vocab_size]."""
+    def head(self) -> Tensor:
+        """The matrix that maps hidden states to the vocabulary: [vocab_size, hidden_size]."""
         head = self.lm_head if self.lm_head is not None else self.model.embed_tokens
         assert head is not None
-        return F.linear(hidden, head.weight)
+        weight: Tensor = head.weight
+        return weight
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for the given hidden states: [..., vocab_size]."""
+        return F.linear(hidden, self.head())

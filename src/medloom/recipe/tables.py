@@ -92,7 +92,7 @@ class Training(Part):
     precision: Literal["auto", "fp32", "bf16", "float8"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(default=60.0, gt=0)
-    keep_last: Positive = 1
+    keep_last: Positive = 2
     keep_every: Positive | None = None
 
     @model_validator(mode="after")
@@ -116,8 +116,8 @@ class Layout(Part):
 
     `data`, `tensor` (with sequence parallel and a parallel loss) and `pipeline` count ways. `sharding` says how the data-parallel ranks
     hold the weights: each a share ("full"), `shard` ranks a copy between them ("hybrid"), each a whole copy ("none"). A pipeline rank
-    runs `stages` stages; more than one of them interleave. `recompute` trades time for memory: activations are kept ("none"), those of
-    attention and feed-forward are computed again ("selective"), or all within a layer ("full"). `compile` takes a minute and then
+    runs `stages` stages; more than one of them interleave. `recompute` trades time for memory: activations are kept ("none"), what is cheap
+    is computed again ("selective": norms, rotations, gates), or all within a layer ("full"). `compile` takes a minute and then
     saves time: "auto" is on a GPU only.
     """
 

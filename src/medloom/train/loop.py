@@ -1,127 +1,198 @@
 """The training loop, one for continued pretraining and finetuning: rows in, a trained network and its metrics out.
 
-It knows nothing of corpora, prompts or folders of models. The network arrives with float32 weights, which are the master weights;
-matrix products may run in bfloat16. The loss is that of the whole batch, the sum over counted tokens divided by their number, so
-the split into micro-batches (and later over ranks) does not change it.
+It knows nothing of corpora, prompts or folders of models. Every rank of a layout runs it, step for step the same. The network's float32
+weights are the master weights; matrix products may run in bfloat16. The loss is that of the whole batch, the sum over counted tokens
+divided by their number, so that no split of it, into micro-batches or over ranks, changes it.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from ..ledger import Progress, Refusal
-from ..model import Llama
 from ..recipe import Training
-from . import checkpoint
+from .checkpoint import Checkpoints, Metrics
 from .data import PADDING, Batch, Rows, batch
-from .device import choose_device, choose_precision, computing
+from .engine import Engine
+from .gradients import gradient_norm, scale_gradients
 from .optimise import adamw, rate
+
+STOPPED = 75  # exit code: stopped on request with everything saved; run again to go on (EX_TEMPFAIL of sysexits.h)
+REMEMBERED = 100  # losses before a step that tell what is usual
+USUAL = 20  # of them at least
 
 
 class Diverged(Refusal):
-    """The loss or its gradient is no longer a finite number."""
+    """The loss or its gradient is no longer a finite number, or far above what it was."""
+
+
+class Stopped(SystemExit):
+    """A signal asked the run to stop; it has saved where it stands."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(STOPPED)
+        self.step, self.steps = step, steps
+
+    def __str__(self) -> str:
+        return f"stopped on request after step {self.step} of {self.steps}, which is saved; the same command goes on from there"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run leaves: the network, one row of metrics a step, and figures."""
+    """What a run leaves: one row of metrics a step, and figures."""
 
-    model: Llama
-    metrics: list[dict[str, float]]
+    metrics: list[dict[str, Any]]
     figures: dict[str, Any]
 
 
-def loss_sum(model: Llama, inputs: Tensor, segments: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-    """Summed cross-entropy in nats over the counted positions; all arguments [rows, length].
-
-    Only counted positions reach the head, which is most of the work where few tokens of a long prompt are learned.
-    """
-    hidden = model(inputs, segments=segments)
-    chosen = hidden.flatten(0, 1) if bool(counted.all()) else hidden[counted]
-    return F.cross_entropy(model.logits(chosen).float(), targets[counted], reduction="sum")
-
-
-def train(model: Llama, rows: Rows, settings: Training, *, name: str, state: Path, identity: dict[str, Any], progress: Progress) -> Trained:
+def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mapping[str, Any], progress: Progress,
+          heldout: Callable[[], Mapping[str, float]] | None = None) -> Trained:
     """Run over all rows once, `settings.batch` of them a step, and go on from what `state` holds.
 
-    name: what the progress bar says. identity: what tells this run's checkpoints from another's. With the same build of torch, the same
-    number of threads and the same device, a run that was killed and resumed ends with the same bits as one that was not.
-    Raises Refusal where the network cannot read rows of this length, where no token is counted in a batch, and Diverged.
+    name: what the progress bar says. identity: what tells this run's checkpoints from another's. heldout: measures the loss on held-out
+    text, in nats a token by domain. With the same build of torch, the same number of threads, device and layout, a run that was killed and
+    resumed ends with the same bits as one that was not. Raises Refusal where no token is counted in a batch, Diverged, and Stopped.
     """
-    device = choose_device(settings.device)
-    precision = choose_precision(settings.precision, device)
-    if settings.length > model.config.max_positions:
-        raise Refusal(f"length = {settings.length} is more than the {model.config.max_positions} positions of the model; "
-                      f"set it to {model.config.max_positions} or less")
-    if len(rows) < settings.batch:
-        raise Refusal(f"{len(rows)} rows of {settings.length} tokens are fewer than one batch of {settings.batch}; "
-                      "give more text, or make batch or length smaller")
+    settings, ranks = engine.settings, engine.ranks
     steps = math.ceil(len(rows) / settings.batch)
-    model = model.to(device).train()
-    optimiser = adamw(model, settings)
-    identity = {**identity, "precision": str(precision), "steps": steps}
-    done = checkpoint.restore(state, model, optimiser, identity)
-    metrics = checkpoint.Metrics(state, done)
+    parameters = dict(engine.parameters())
+    optimiser = adamw(parameters.values(), settings)
+    checkpoints = Checkpoints(state, ranks, parameters, optimiser, {**identity, "precision": str(engine.precision), "steps": steps},
+                              settings.keep_last, settings.keep_every)
+    done = checkpoints.restore()
+    metrics = Metrics(state, done) if ranks.first else None
+    past: list[dict[str, Any]] = ranks.share(metrics.rows if metrics is not None else None)
+    tokens = before = sum(int(row["tokens"]) for row in past)
+    updates = sum(not row.get("skipped", False) for row in past)
+    waited = saving = 0.0
     started = saved = time.monotonic()
-    tokens = sum(int(row["tokens"]) for row in metrics.rows)
-    before = tokens
-    with progress.task(name, total=steps, unit="steps") as task:
-        if done:
-            task.advance(done, f"going on from step {done}")
-        for step in range(done, steps):
-            data = batch(rows, step, settings.batch, model.config.vocab_size)
-            row = _step(model, optimiser, data, settings, step, steps, device, precision)
-            tokens += int(row["tokens"])
-            metrics.add(row)
+    with _asked_to_stop() as asked, progress.task(name, total=steps, unit="steps") as task:
+        if done or checkpoints.damaged:
+            lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
+            task.advance(done, f"going on from step {done}{lost}")
+        for step, here in enumerate(_batches(engine, rows, done, steps), done):
+            row = _step(engine, optimiser, here, past, step, steps, state)
+            if heldout is not None and settings.heldout_every and (step + 1) % settings.heldout_every == 0:
+                row["heldout"] = dict(heldout())
+            tokens, updates = tokens + int(row["tokens"]), updates + (not row.get("skipped", False))
+            past.append(row)
+            if metrics is not None:
+                metrics.add(row)
             now = time.monotonic()
             task.advance(1, f"loss {row['loss']:.3f}  {(tokens - before) / (now - started):,.0f} tokens/s")
-            if now - saved >= settings.checkpoint_seconds and step + 1 < steps:
-                metrics.flush_to_disk()
-                checkpoint.save(state, model, optimiser, step + 1, identity)
+            last = step + 1 == steps
+            stop, due = ranks.any(asked(), now - saved >= settings.checkpoint_seconds)
+            if (stop or due) and not last:
+                checkpoints.save(step + 1, updates, metrics)
                 saved = time.monotonic()
-    metrics.close()
+                saving += saved - now
+            if stop and not last:
+                checkpoints.finish()
+                raise Stopped(step + 1, steps)
+    checkpoints.finish()
+    if metrics is not None:
+        metrics.close()
     seconds = time.monotonic() - started
-    return Trained(model.eval(), metrics.rows, {
-        "steps": steps, "tokens": tokens, "learned_tokens": sum(int(row["learned"]) for row in metrics.rows), "rows": len(rows),
-        "first_loss": metrics.rows[0]["loss"], "last_loss": metrics.rows[-1]["loss"],
-        "precision": "bf16" if precision == torch.bfloat16 else "fp32", "device": device.type,
-        "training_seconds": seconds, "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
+    return Trained(past, {
+        "steps": steps, "tokens": tokens, "learned_tokens": sum(int(row["learned"]) for row in past), "rows": len(rows),
+        "skipped": sum(bool(row.get("skipped")) for row in past), "damaged_checkpoints": [path.name for path in checkpoints.damaged],
+        "first_loss": past[0]["loss"], "last_loss": past[-1]["loss"],
+        "precision": "bf16" if engine.precision == torch.bfloat16 else "fp32", "device": ranks.device.type,
+        "layout": ranks.layout.model_dump(mode="json"), "training_seconds": seconds, "saving_seconds": saving, "waited_seconds": waited,
+        "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
 
 
-def _step(model: Llama, optimiser: torch.optim.Optimizer, data: Batch, settings: Training, step: int, steps: int,
-          device: torch.device, precision: torch.dtype) -> dict[str, float]:
+def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Batch, past: list[dict[str, Any]], step: int, steps: int,
+          state: Path) -> dict[str, Any]:
     """One optimiser step; its line of metrics. `tokens` are those read, `learned` those counted in the loss."""
-    learned = int(data.counted.sum())
+    settings, ranks = engine.settings, engine.ranks
+    here = torch.tensor([float((batch.segments != PADDING).sum()), float(batch.counted.sum())], device=ranks.device, dtype=torch.float64)
+    read, learned = (int(count) for count in ranks.total(here, "replicate", "shard").tolist())
     if not learned:
         raise Refusal(f"step {step}: no token of this batch is to be learned; are all the masks 0, or the documents one token long?")
-    total = torch.zeros((), device=device)
-    for first in range(0, settings.batch, settings.micro_batch):
-        part = slice(first, first + settings.micro_batch)
-        if not data.counted[part].any():
-            continue  # padding only: no loss, no gradient
-        inputs, segments, targets, counted = (torch.from_numpy(array[part].copy()).to(device, non_blocking=True)
-                                              for array in (data.inputs, data.segments, data.targets, data.counted))
-        with computing(precision, device):
-            loss = loss_sum(model, inputs, segments, targets, counted) / learned
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    loss_now, norm_now = float(total), float(norm)
-    if not math.isfinite(loss_now) or not math.isfinite(norm_now):
-        raise Diverged(f"step {step} of {steps}: the loss is {loss_now} and its gradient's norm {norm_now}, so the run has stopped; "
-                       f"lower rate (now {settings.rate:g}) or lengthen warmup")
-    now = rate(settings, step, steps)
+    loss_sum = engine.forward_backward(batch, 1 / learned)
+    norm = float(gradient_norm(optimiser_parameters(optimiser), ranks))
+    loss = float(ranks.total(loss_sum.double(), "replicate", "shard", "pipeline")) / learned
+    row = {"step": step, "tokens": read, "learned": learned, "loss": loss, "rate": rate(settings, step, steps), "grad_norm": norm}
+    fault = _fault(loss, norm, past, settings.spike)
+    if fault:
+        place = _keep(batch, state, step, engine)
+        words = (f"step {step} of {steps} (rows {step * settings.batch} to {(step + 1) * settings.batch - 1}): {fault}; "
+                 f"the batch is kept in {place}")
+        if settings.bad_batch == "stop":
+            raise Diverged(f'{words}. Lower rate (now {settings.rate:g}), lengthen warmup, or pass such batches over: bad_batch = "skip"')
+        optimiser.zero_grad(set_to_none=True)
+        finite = {key: value if math.isfinite(value) else None for key, value in (("loss", loss), ("grad_norm", norm))}
+        return {**row, **finite, "skipped": True}
+    if norm > settings.clip:
+        scale_gradients(optimiser_parameters(optimiser), settings.clip / (norm + 1e-6))
     for group in optimiser.param_groups:
-        group["lr"] = now
+        group["lr"] = row["rate"]
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    read = int((data.segments != PADDING).sum())
-    return {"step": step, "tokens": read, "learned": learned, "loss": loss_now, "rate": now, "grad_norm": norm_now}
+    return row
+
+
+def _fault(loss: float, norm: float, past: list[dict[str, Any]], spike: float | None) -> str:
+    """What is wrong with a step, if anything is."""
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        return f"the loss is {loss} and its gradient's norm {norm}"
+    usual = [row["loss"] for row in past[-REMEMBERED:] if not row.get("skipped")]
+    if spike is not None and len(usual) >= USUAL:
+        mean, deviation = float(np.mean(usual)), float(np.std(usual))
+        if loss > mean + spike * deviation:
+            return f"the loss is {loss:.3f}, where the {len(usual)} before have a mean of {mean:.3f} and a deviation of {deviation:.3f}"
+    return ""
+
+
+def _keep(batch: Batch, state: Path, step: int, engine: Engine) -> Path:
+    """Leave the rows of a bad batch for whoever looks into it, a file for each data-parallel rank."""
+    path = state / f"bad-batch-{step:08d}-{engine.ranks.data}.npz"
+    if engine.ranks.along("pipeline") == 0 and engine.ranks.along("tensor") == 0:
+        state.mkdir(parents=True, exist_ok=True)
+        names = ("inputs", "targets", "counted", "segments")
+        np.savez_compressed(path, **{name: getattr(batch, name).cpu().numpy() for name in names})
+    return path
+
+
+def optimiser_parameters(optimiser: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
+    """All that an optimiser changes."""
+    for group in optimiser.param_groups:
+        yield from group["params"]
+
+
+def _batches(engine: Engine, rows: Rows, done: int, steps: int) -> Iterator[Batch]:
+    from .provisional import to_torch
+    settings, ranks = engine.settings, engine.ranks
+    for step in range(done, steps):
+        yield to_torch(batch(rows, step, settings.batch, engine.learners[0].vocabulary), ranks)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGUSR1 has come (Slurm sends them before it takes a machine away); they no longer end the process."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    except ValueError:  # not in the main thread, where signals do not come
+        before = {}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
-from ..model import Tokenizer, TokenStore, load_model, load_tokenizer, save_model
+from ..model import ModelConfig, Tokenizer, TokenStore, load_tokenizer, save_model
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
-from ..recipe import Finetuning, Training
+from ..recipe import Finetuning, Layout, Training
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
+from .device import choose_device, choose_precision
+from .engine import Engine
 from .loop import train
+from .mesh import joined
 from .report import draw_loss, write_metrics
 
+ALONE = Layout()
+NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device"}  # what changes nothing in what is learned
 
-def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state: Path, seed: int, progress: Progress) -> dict[str, Any]:
+
+def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state: Path, seed: int, progress: Progress,
+             layout: Layout = ALONE) -> dict[str, Any]:
     """Continue the pretraining of a model folder on a tokenised corpus (train.bin, train.idx, order.npy) and write the new one.
 
     The order of the corpus decides what is read and how long: `settings.epochs` and `settings.tokens` have shaped it already, and `seed`
@@ -28,13 +35,13 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
     Raises Refusal where model, tokenizer and tokens do not belong together, or there is too little text.
     """
     rows = _corpus(tokens, model, settings.length)
-    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress)
+    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout)
     _carry_passport(model, tokens, (), out)
     return figures
 
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
-             progress: Progress) -> dict[str, Any]:
+             progress: Progress, layout: Layout = ALONE) -> dict[str, Any]:
     """Finetune a model folder on examples (JSON lines: id, prompt, completion), of which only the completion and the end token are learned.
 
     Examples are packed whole into rows, each epoch in a new hash order. `settings.replay` of all rows are corpus text, every token of
@@ -50,7 +57,7 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings.length), settings.replay, seed)
-    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, examples=sha256_json(identifiers))
+    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, examples=sha256_json(identifiers))
     _carry_passport(model, replay if settings.replay else None, [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)],
                     out)
     assert store.mask is not None
@@ -59,14 +66,26 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
                       "replay_learned_share": 1 - answers / figures["learned_tokens"]}
 
 
-def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress,
+def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress, layout: Layout,
          **identity: Any) -> dict[str, Any]:
-    network = load_model(model)
-    what = {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "device"}), "seed": seed, "rows": len(rows), **identity}
-    trained = train(network, rows, settings, name=name, state=state, identity=what, progress=progress)
-    save_model(trained.model, out, like=model)
-    write_metrics(trained.metrics, out)
-    draw_loss(trained.metrics, out, name[0].upper() + name[1:])
+    config = ModelConfig.from_folder(model)
+    if settings.length > config.max_positions:
+        raise Refusal(f"length = {settings.length} is more than the {config.max_positions} positions of the model; "
+                      f"set it to {config.max_positions} or less")
+    if len(rows) < settings.batch:
+        raise Refusal(f"{len(rows)} rows of {settings.length} tokens are fewer than one batch of {settings.batch}; "
+                      "give more text, or make batch or length smaller")
+    device = choose_device(settings.device)
+    what = {**settings.model_dump(mode="json", exclude=NOT_THE_RUN), "seed": seed, "rows": len(rows), **identity}
+    with joined(layout, device) as ranks:
+        engine = Engine.build(config, settings, ranks, choose_precision(settings.precision, ranks.device))
+        engine.materialise()
+        engine.load(model)
+        trained = train(engine, rows, name=name, state=state, identity=what, progress=progress)
+        save_model(engine.learners[0].network, out, like=model)
+        if ranks.first:
+            write_metrics(trained.metrics, out)
+            draw_loss(trained.metrics, out, name[0].upper() + name[1:])
     return trained.figures
 
 

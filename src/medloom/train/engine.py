@@ -1,0 +1,153 @@
+"""A network in its layout: built, filled, and run forward and backward, the same for whoever drives it on one process or on many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..ledger import Refusal
+from ..model import Llama, ModelConfig, load_weights
+from ..recipe import Layout, Training
+from .data import Batch
+from .device import computing
+from .learner import Learner
+from .mesh import Ranks
+from .parallel import parallelise
+from .pipeline import parts, places, schedule
+
+Adapt = Callable[[Llama], None]
+
+
+def check_layout(layout: Layout, config: ModelConfig, settings: Training) -> None:
+    """Refuse a layout that this network or these settings do not fit, with what would."""
+    tensor, stages, micro = layout.tensor, layout.pipeline * layout.stages, settings.batch // settings.micro_batch
+    for name, size in (("attention heads", config.heads), ("key-value heads", config.kv_heads),
+                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length)):
+        if size % tensor:
+            raise Refusal(f"layout.tensor = {tensor} does not divide the {size} {name}; take a divisor")
+    if stages > config.layers:
+        raise Refusal(f"layout.pipeline x stages = {stages} is more than the {config.layers} layers; take {config.layers} or less")
+    if stages > 1 and config.tied:
+        raise Refusal("layout.pipeline: the network's head is its embedding, which cannot stand in two stages; take pipeline = 1")
+    if settings.micro_batch % layout.data:
+        raise Refusal(f"micro_batch = {settings.micro_batch} is not a multiple of layout.data = {layout.data}; it counts the rows "
+                      "of all data-parallel ranks")
+    if stages > 1 and micro < stages:
+        raise Refusal(f"batch / micro_batch = {micro} micro-batches do not fill a pipeline of {stages} stages; "
+                      f"set micro_batch to {settings.batch // stages} or less")
+
+
+@dataclass
+class Engine:
+    """The stages of a network that this rank has, ready to learn. Most layouts have one, which is the whole."""
+
+    config: ModelConfig
+    learners: list[Learner]
+    ranks: Ranks
+    settings: Training
+    precision: torch.dtype
+    _schedule: Any = field(default=None, repr=False)
+    _scale: float = 1.0
+
+    @classmethod
+    def build(cls, config: ModelConfig, settings: Training, ranks: Ranks, precision: torch.dtype, *, vocabulary: int | None = None,
+              adapt: Adapt | None = None) -> Engine:
+        """The network in its layout with memory but no weights. `adapt` changes the plain network first (LoRA)."""
+        check_layout(ranks.layout, config, settings)
+        layout = ranks.layout
+        stages = parts(config, layout)
+        compiled = layout.compile is True or (layout.compile == "auto" and ranks.device.type == "cuda")
+        learners = []
+        for place in places(layout, ranks.along("pipeline")):
+            with torch.device("meta"):
+                network = Llama(config, stages[place])
+                if adapt is not None:
+                    adapt(network)
+            learner = Learner(network, settings.z_loss, vocabulary).train()
+            parallelise(learner, ranks, precision, compiled)
+            learners.append(learner)
+        return cls(config, learners, ranks, settings, precision)
+
+    def materialise(self) -> None:
+        """Give the weights memory on this rank's device; what is in it is undefined."""
+        for learner in self.learners:
+            learner.to_empty(device=self.ranks.device)
+
+    def load(self, folder: Path) -> None:
+        """Read this rank's part of the weights of a model folder."""
+        for learner in self.learners:
+            load_weights(learner.network, folder)
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """This rank's parameters, by their Hugging Face names."""
+        for learner in self.learners:
+            yield from learner.network.named_parameters()
+
+    def forward_backward(self, batch: Batch, scale: float) -> Tensor:
+        """Add the gradients of this rank's rows to those there are, and give their summed loss (0 where another stage has it).
+
+        `scale` multiplies the summed loss: 1 / counted tokens of the whole batch.
+        """
+        # Sharding averages gradients over the data-parallel ranks; what is wanted is their sum.
+        self._scale = scale * (self.ranks.layout.data if self.ranks.mesh is not None else 1)
+        if self.ranks.layout.pipeline > 1:
+            return self._through_pipeline(batch, backward=True)
+        total = torch.zeros((), device=self.ranks.device)
+        for rows in self._micro_batches(batch):
+            if not rows["counted"].any() and self.ranks.mesh is None:
+                continue  # padding only: no loss, no gradient. On several ranks all take part, for their collectives wait for each other.
+            with self._computing():
+                loss = self.learners[0](rows.pop("inputs"), **rows).sum()
+            (loss * self._scale).backward()
+            total += loss.detach()
+        return total
+
+    @torch.no_grad()
+    def measure(self, batch: Batch) -> Tensor:
+        """The summed loss of this rank's rows without learning from them."""
+        for learner in self.learners:
+            learner.eval()
+        if self.ranks.layout.pipeline > 1:
+            total = self._through_pipeline(batch, backward=False)
+        else:
+            total = torch.zeros((), device=self.ranks.device)
+            for rows in self._micro_batches(batch):
+                with self._computing():
+                    total += self.learners[0](rows.pop("inputs"), **rows).sum()
+        for learner in self.learners:
+            learner.train()
+        return total
+
+    def _computing(self) -> Any:
+        return computing(self.precision, self.ranks.device) if self.ranks.mesh is None else nullcontext()
+
+    def _micro_batches(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        named = _tensors(batch)
+        size = self.settings.micro_batch // self.ranks.layout.data
+        for first in range(0, len(batch.inputs), size):
+            yield {name: tensor[first : first + size] for name, tensor in named.items()}
+
+    def _through_pipeline(self, batch: Batch, backward: bool) -> Tensor:
+        layout, settings = self.ranks.layout, self.settings
+        if self._schedule is None:
+            self._schedule = schedule(self.learners, self.ranks, settings.micro_batch // layout.data, settings.length,
+                                      settings.batch // settings.micro_batch, self.precision, lambda loss, _: loss.sum() * self._scale)
+        named = _tensors(batch)
+        tokens = named.pop("inputs")
+        losses: list[Tensor] = []
+        given = (tokens,) if any(learner.network.part.embeds for learner in self.learners) else ()
+        last = any(learner.network.part.scores for learner in self.learners)
+        run = self._schedule.step if backward else self._schedule.eval
+        run(*given, target=tokens if last else None, losses=losses if last else None, **named)
+        return torch.stack(losses).sum().detach() / self._scale if last else torch.zeros((), device=self.ranks.device)
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    found = {name: getattr(batch, name) for name in ("inputs", "positions", "targets", "counted", "segments")}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}

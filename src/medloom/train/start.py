@@ -1,0 +1,63 @@
+"""What is known before step 1: that the network, loaded into its layout, is the one in the folder it came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..ledger import Refusal
+from ..model import Llama, ModelConfig, Part, load_weights
+from .data import Batch
+from .engine import Engine
+from .learner import Learner
+
+CLOSE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # nats a token
+
+
+def check_start(engine: Engine, batch: Batch, folder: Path) -> tuple[float, float]:
+    """The loss of the first row of a batch, in nats a token: as the engine has it, and as the folder's weights give it, layer by layer.
+
+    Every rank calls it with its share of the same batch. Raises Refusal where the two differ: then weights were lost or misplaced on the
+    way into the layout.
+    """
+    ranks = engine.ranks
+    one = torch.zeros_like(batch.counted)
+    if ranks.data == 0:
+        one[0] = batch.counted[0]
+    rows = len(batch.counted) if ranks.layout.pipeline > 1 else 1
+    first = Batch(*(None if tensor is None else tensor[:rows] for tensor in replace(batch, counted=one).__dict__.values()))
+    found = torch.stack((engine.measure(first).double(), first.counted.sum().double() if ranks.along("pipeline") == 0
+                         else torch.zeros((), dtype=torch.float64, device=ranks.device)))
+    loss, counted = ranks.total(found, "replicate", "shard", "pipeline").tolist()
+    if not counted:
+        return 0.0, 0.0
+    whole = folder_loss(engine.config, first, folder, engine.learners[0].vocabulary) if ranks.first else 0.0
+    loss, whole = loss / counted, ranks.share(whole) / counted
+    if not abs(loss - whole) <= CLOSE[engine.precision]:
+        raise Refusal(f"{folder}: the network in its layout begins at a loss of {loss:.4f} on the first row, and the weights of the folder "
+                      f"give {whole:.4f} there; do not train on: this is a fault of medloom or of this build of torch")
+    return loss, whole
+
+
+@torch.no_grad()
+def folder_loss(config: ModelConfig, batch: Batch, folder: Path, vocabulary: int) -> float:
+    """The summed loss of the first row of a batch by the weights of a folder, read one layer at a time, in float32."""
+    device = batch.inputs.device
+    row = {name: tensor[:1] for name, tensor in batch.__dict__.items() if tensor is not None}
+    x = row["inputs"]
+    parts = [Part(0, 0, True, False), *(Part(layer, layer + 1, False, False) for layer in range(config.layers))]
+    for part in parts:
+        x = _loaded(config, part, folder, device)(x, positions=row["positions"], segments=row.get("segments"))
+    last = _loaded(config, Part(config.layers, config.layers, config.tied, True), folder, device)
+    assert last.model.norm is not None
+    return float(Learner(last, vocabulary=vocabulary).loss(last.model.norm(x), row["targets"], row["counted"]))
+
+
+def _loaded(config: ModelConfig, part: Part, folder: Path, device: torch.device) -> Llama:
+    with torch.device("meta"):
+        network = Llama(config, part)
+    network = network.to_empty(device=device)
+    load_weights(network, folder)
+    return network.eval()

@@ -1,0 +1,82 @@
+"""One rank of a test: trains a small network in several layouts and leaves what each saw. Started by test_layouts.py, a process a rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+
+from medloom.ledger import Silent
+from medloom.model import ModelConfig
+from medloom.recipe import Layout, Training
+from medloom.train.data import Row
+from medloom.train.engine import Engine
+from medloom.train.gradients import gradient_norm
+from medloom.train.loop import train
+from medloom.train.mesh import joined
+from medloom.train.provisional import to_torch
+from medloom.train.data import batch
+
+STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
+
+
+class Rows:
+    """Rows of short documents, of which very different shares are learned: where a loss is averaged wrongly it shows."""
+
+    def __len__(self) -> int:
+        return STEPS * BATCH
+
+    def __getitem__(self, number: int) -> Row:
+        draw = np.random.default_rng(number)
+        start, step = draw.integers(VOCABULARY), draw.integers(1, 7)
+        tokens = (start + step * np.arange(LENGTH + 1)) % VOCABULARY  # something that can be learned
+        segments = np.repeat(np.arange(number * 4, number * 4 + 4), (LENGTH + 4) // 4)[: LENGTH + 1]
+        return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4])
+
+
+def measure(folder: Path, state: Path, layout: Layout, **changes: Any) -> dict[str, Any]:
+    """The curve of a layout, and the gradient of each parameter before the first step; at rank 0."""
+    settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 3e-3, "precision": "fp32",
+                                                                     "checkpoint_seconds": 1e9, **changes})
+    config = ModelConfig.from_folder(folder)
+    with joined(layout, torch.device("cpu")) as ranks:
+        engine = Engine.build(config, settings, ranks, torch.float32)
+        engine.materialise()
+        engine.load(folder)
+        first = to_torch(batch(Rows(), 0, BATCH, VOCABULARY), ranks)
+        learned = ranks.total(first.counted.sum(), "replicate", "shard")
+        engine.forward_backward(first, 1 / int(learned))
+        norm = float(gradient_norm((parameter for _, parameter in engine.parameters()), ranks))
+        gradients = {}
+        for name, parameter in engine.parameters():
+            assert parameter.grad is not None, name
+            gradient = parameter.grad.full_tensor() if isinstance(parameter.grad, DTensor) else parameter.grad
+            gradients[name] = gradient.clone()
+            parameter.grad = None
+        if ranks.mesh is not None:
+            gathered: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(gathered, gradients)
+            gradients = {name: gradient for found in gathered for name, gradient in found.items()}
+        trained = train(engine, Rows(), name="test", state=state, identity={}, progress=Silent())
+    return {"losses": [row["loss"] for row in trained.metrics], "norms": [row["grad_norm"] for row in trained.metrics],
+            "gradients": gradients, "norm": norm}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cases, out = json.loads(sys.argv[1]), Path(sys.argv[2])
+    if int(os.environ["WORLD_SIZE"]) > 1:
+        dist.init_process_group("gloo")
+    for name, case in cases.items():
+        found = measure(Path(case.pop("folder")), out / name / "state", Layout(**case.pop("layout")), **case)
+        if int(os.environ["RANK"]) == 0:
+            torch.save(found, out / f"{name}.pt")
+    if dist.is_initialized():
+        dist.destroy_process_group()
