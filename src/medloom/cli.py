@@ -418,7 +418,7 @@ def main() -> None:
             typer.echo(f"medloom: {error}", err=True)
             sys.exit(2)
         if isinstance(error, Stopped):
-            typer.echo(f"medloom: {error}; the same command goes on from here", err=True)
+            typer.echo(f"medloom: {error}; the same command goes on from there", err=True)
             sys.exit(75)
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             typer.echo(f"medloom: {error.filename or 'output'}: {error.strerror}; mend that and give the same command again", err=True)

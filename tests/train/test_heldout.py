@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,8 @@ from torch.nn import functional as F
 
 from medloom.ledger import Refusal
 from medloom.model import TokenStore, TokenStoreWriter, load_model, load_tokenizer
-from medloom.train.data import Batch
+from medloom.train.data import Rows
 from medloom.train.heldout import measure, open_heldout
-from medloom.train.loop import loss_sum
 
 from .conftest import sentences
 
@@ -31,14 +31,21 @@ def tokens(model: Path, tmp_path: Path) -> Path:
 def test_it_is_the_mean_over_the_tokens_of_a_domain(model: Path, tokens: Path) -> None:
     network, heldout = load_model(model).eval(), open_heldout(tokens, 16)
 
-    def loss(data: Batch) -> float:
-        with torch.no_grad():
-            arrays = (data.inputs, data.segments, data.targets, data.counted)
-            return float(loss_sum(network, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)))
+    def loss(size: int) -> Callable[[Rows, int], tuple[float, int]]:
+        def of_batch(rows: Rows, number: int) -> tuple[float, int]:
+            taken = [rows[n] for n in range(number * size, min((number + 1) * size, len(rows)))]
+            tokens, segments, counted = (torch.from_numpy(np.stack([getattr(row, name) for row in taken]))
+                                         for name in ("tokens", "segments", "counted"))
+            with torch.no_grad():
+                logits = network.logits(network(tokens[:, :-1], segments=segments[:, :-1]))
+                total = F.cross_entropy(logits[counted], tokens[:, 1:][counted], reduction="sum")
+            return total.item(), int(counted.sum())
 
-    found = measure(loss, heldout, size=4, vocab_size=320)
+        return of_batch
+
+    found = measure(loss(4), heldout, 4)
     assert set(found) == {"medical", "general"}
-    assert measure(loss, heldout, size=3, vocab_size=320) == pytest.approx(found, rel=1e-5)
+    assert measure(loss(3), heldout, 3) == pytest.approx(found, rel=1e-5)
 
     # Of a text of one row or less, the network read plainly says the same.
     ids = torch.from_numpy(TokenStore.open(tokens / "heldout/general")[0].astype(np.int64))
@@ -49,7 +56,8 @@ def test_it_is_the_mean_over_the_tokens_of_a_domain(model: Path, tokens: Path) -
     assert found["medical"] == pytest.approx(np.log(320), abs=0.3), "a network that has learned nothing"
 
 
-def test_no_token_of_the_vocabulary_is_no_loss_but_a_refusal(tokens: Path) -> None:
-    with pytest.raises(Refusal, match="vocabulary ends at 9"):
-        measure(lambda data: 0.0, open_heldout(tokens, 16), size=4, vocab_size=10)
+def test_a_corpus_that_holds_nothing_out_has_nothing_to_measure(tokens: Path) -> None:
     assert open_heldout(tokens / "heldout", 16) == {}
+    (tokens / "heldout/medical.bin").write_bytes(b"")
+    with pytest.raises(Refusal, match="cut short"):
+        open_heldout(tokens, 16)

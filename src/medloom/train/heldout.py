@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..model import TokenStore
-from .data import Batch, Rows, StreamRows, batch
+from .data import Rows, StreamRows
 
 
 def open_heldout(tokens: Path, length: int) -> dict[str, Rows]:
@@ -25,18 +25,14 @@ def open_heldout(tokens: Path, length: int) -> dict[str, Rows]:
     return found
 
 
-def measure(loss_of_batch: Callable[[Batch], float], heldout: Mapping[str, Rows], *, size: int, vocab_size: int) -> dict[str, float]:
-    """Nats per counted token of each domain.
+def measure(loss_of_batch: Callable[[Rows, int], tuple[float, int]], heldout: Mapping[str, Rows], size: int) -> dict[str, float]:
+    """Nats per counted token of each domain, its rows taken `size` at a time.
 
-    `loss_of_batch` is given `size` rows at a time, the last of them filled up with padding, and returns the cross-entropy in nats summed
-    over the counted positions of all of them; ranks that share them out add up before it returns.
+    `loss_of_batch(rows, number)` gives the cross-entropy in nats, summed over the counted positions of rows [number * size,
+    (number + 1) * size), and their number; ranks that share them out add up before it returns.
     """
     losses = {}
     for domain, rows in heldout.items():
-        total, counted = 0.0, 0
-        for number in range(-(-len(rows) // size)):
-            data = batch(rows, number, size, vocab_size)
-            total += loss_of_batch(data)
-            counted += int(data.counted.sum())
-        losses[domain] = total / max(counted, 1)
+        sums = [loss_of_batch(rows, number) for number in range(-(-len(rows) // size))]
+        losses[domain] = sum(loss for loss, _ in sums) / max(sum(counted for _, counted in sums), 1)
     return losses

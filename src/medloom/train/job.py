@@ -93,6 +93,7 @@ def carry_out(job: Job, progress: Progress) -> Mapping[str, Any]:
     if isinstance(job.settings, Finetuning):
         assert job.examples is not None
         return finetune(job.settings, model=job.model, examples=job.examples, replay=job.replay, out=job.out, state=job.state,
-                        seed=job.seed, progress=progress)
+                        seed=job.seed, progress=progress, layout=job.layout)
     assert job.tokens is not None
-    return pretrain(job.settings, model=job.model, tokens=job.tokens, out=job.out, state=job.state, seed=job.seed, progress=progress)
+    return pretrain(job.settings, model=job.model, tokens=job.tokens, out=job.out, state=job.state, seed=job.seed, progress=progress,
+                    layout=job.layout)

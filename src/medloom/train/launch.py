@@ -19,7 +19,7 @@ from .hosts import hosts
 from .worker import FIGURES, RANKS, Launched
 
 LOGS, LOG = "logs", "torchrun.log"
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 DEAD = re.compile(r"host +: (?P<host>\S+)\n +rank +: (?P<rank>\d+) .*\n +exitcode +: -(?P<signal>\d+) ")
 NOT_THE_CAUSE = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # what torchrun and NCCL end the other ranks with
 
@@ -27,9 +27,9 @@ NOT_THE_CAUSE = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # what torchrun
 def run_ranks(module: Sequence[str], processes: int, folder: Path, show: Launched) -> dict[str, Any]:
     """Run `python -m MODULE...` as `processes` ranks and return what rank 0 leaves (see `worker.take_part`).
 
-    folder: the job's; logs go to `logs/` in it. What rank 0 writes to standard output appears on this process's standard error. SIGTERM,
-    SIGINT and SIGUSR1 are passed on to a rank, and a second SIGINT ends all at once. Raises Stopped, Refusal as the ranks do, and Broken
-    with the traceback of the rank that failed first.
+    folder: the job's; logs go to `logs/` in it. What rank 0 writes to standard output appears on this process's standard error. At
+    SIGTERM, SIGINT or SIGUSR1 a rank is asked to stop, and all do after saving; a second SIGINT ends them at once. Raises Stopped and
+    Refusal as the ranks do, and Broken with the traceback of the rank that failed first.
     """
     where = hosts()
     if processes % where.count:
@@ -58,7 +58,7 @@ def run_ranks(module: Sequence[str], processes: int, folder: Path, show: Launche
 
 @contextmanager
 def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Tell a rank of each signal that this process gets meanwhile; yields the list of them. Only the main thread can: others get none."""
+    """Have the ranks stop at a signal that this process gets meanwhile; yields the list of signals. Only the main thread gets any."""
     asked: list[int] = []
     assert child.stdin is not None
     channel = child.stdin.fileno()
@@ -68,12 +68,12 @@ def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), channel)  # closed, as far as the ranks can see
         elif number not in asked:
             with suppress(BrokenPipeError):  # it has just ended
-                os.write(channel, f"{signal.Signals(number).name}\n".encode())
+                os.write(channel, b"stop\n")
         asked.append(number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+        before = {number: signal.signal(number, pass_on) for number in ASKS}
     try:
         yield asked
     finally:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..ledger import Progress, Refusal
+from ..ledger import Progress, Refusal, Stopped
 from ..recipe import Training
 from .checkpoint import Checkpoints, Metrics
 from .data import PADDING, Batch, Rows, batch
@@ -28,24 +28,12 @@ from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .optimise import adamw, rate
 
-STOPPED = 75  # exit code: stopped on request with everything saved; run again to go on (EX_TEMPFAIL of sysexits.h)
 REMEMBERED = 100  # losses before a step that tell what is usual
 USUAL = 20  # of them at least
 
 
 class Diverged(Refusal):
     """The loss or its gradient is no longer a finite number, or far above what it was."""
-
-
-class Stopped(SystemExit):
-    """A signal asked the run to stop; it has saved where it stands."""
-
-    def __init__(self, step: int, steps: int) -> None:
-        super().__init__(STOPPED)
-        self.step, self.steps = step, steps
-
-    def __str__(self) -> str:
-        return f"stopped on request after step {self.step} of {self.steps}, which is saved; the same command goes on from there"
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
                 saving += saved - now
             if stop and not last:
                 checkpoints.finish()
-                raise Stopped(step + 1, steps)
+                raise Stopped(f"stopped on request after step {step + 1} of {steps}, which is saved")
     checkpoints.finish()
     if metrics is not None:
         metrics.close()

@@ -1,8 +1,8 @@
 """One rank of a job: how it learns that it is to stop, and how it says what became of it.
 
 A rank leaves a file in the job's folder, `ranks/rank-00003.json`, when it does not end well, for the process that started all of them
-sees no more than exit codes. Under `launch` its standard input is a channel from that process: a line names a signal to be raised, and
-the end of it means that the process is gone, so that no rank outlives it.
+sees no more than exit codes. Under `launch` its standard input is a channel from that process: a word on it asks the job
+to stop, and its end means that the process is gone, so that no rank outlives it.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def _leave(code: int) -> NoReturn:
 
 
 def _obey() -> None:
-    """Raise the signals named on standard input, and end with it. The ranks of a host share one pipe: each line reaches one of them."""
-    while told := os.read(0, 64):
-        for name in told.decode().split():
-            os.kill(os.getpid(), signal.Signals[name])
+    """Ask for a stop, as SIGTERM does, when standard input says so, and end with it. The ranks of a host share one pipe: a word on it
+    reaches one of them, and the loop has all agree.
+    """
+    while os.read(0, 64):
+        os.kill(os.getpid(), signal.SIGTERM)
     os._exit(FAILED)
