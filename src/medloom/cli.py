@@ -309,6 +309,28 @@ def audit(card: Annotated[Path, typer.Argument(metavar="FILE", help="A model car
         raise typer.Exit(1)
 
 
+ModelFolder = "A model folder in Hugging Face form."
+
+
+@app.command("verify-weights", epilog="Example: medloom verify-weights models/base medloom-demo/latest/pretrain")
+def verify(a: Annotated[Path, typer.Argument(metavar="A", help=ModelFolder)],
+           b: Annotated[Path, typer.Argument(metavar="B", help=ModelFolder)],
+           as_json: Json = False, quiet: Quiet = False) -> None:
+    """Say whether two folders hold the same model: configuration, tokenizer, tensors, scores. Exit code 1 where they do not."""
+    from dataclasses import asdict
+
+    from .ledger import Bars, Silent
+    from .model import describe, verify_weights
+
+    found = verify_weights(_existing(a), _existing(b), Silent() if quiet else Bars())
+    if as_json:
+        _print_json({"same": found.same, **asdict(found)})
+    else:
+        typer.echo(describe(found))
+    if not found.same:
+        raise typer.Exit(1)
+
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF file, or the folder of a run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine [default: cores - 1].")]
 Context = Annotated[int | None, typer.Option(min=1, help="Tokens that a question and its answer may take [default: the model's].")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,33 @@ from torch.distributed.tensor import DTensor
 from medloom.ledger import Silent
 from medloom.model import ModelConfig
 from medloom.recipe import Layout, Training
-from medloom.train.data import Row
+from medloom.train.data import Row, batch
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm
-from medloom.train.loop import train
+from medloom.train.loop import Stopped, train
 from medloom.train.mesh import joined
 from medloom.train.provisional import to_torch
-from medloom.train.data import batch
+from medloom.train.start import check_start
 
 STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
 
 
 class Rows:
-    """Rows of short documents, of which very different shares are learned: where a loss is averaged wrongly it shows."""
+    """Rows of short documents, of which very different shares are learned: where a loss is averaged wrongly it shows.
+
+    Where `stop` is given, reading the rows of that step has the process asked to stop, as Slurm would.
+    """
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
 
     def __len__(self) -> int:
         return STEPS * BATCH
 
     def __getitem__(self, number: int) -> Row:
+        if self.stop is not None and number >= self.stop * BATCH:
+            self.stop = None
+            os.kill(os.getpid(), signal.SIGTERM)
         draw = np.random.default_rng(number)
         start, step = draw.integers(VOCABULARY), draw.integers(1, 7)
         tokens = (start + step * np.arange(LENGTH + 1)) % VOCABULARY  # something that can be learned
@@ -41,8 +51,8 @@ class Rows:
         return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4])
 
 
-def measure(folder: Path, state: Path, layout: Layout, **changes: Any) -> dict[str, Any]:
-    """The curve of a layout, and the gradient of each parameter before the first step; at rank 0."""
+def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, **changes: Any) -> dict[str, Any]:
+    """The curve of a layout, and the gradient of each parameter before the first step."""
     settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 3e-3, "precision": "fp32",
                                                                      "checkpoint_seconds": 1e9, **changes})
     config = ModelConfig.from_folder(folder)
@@ -64,9 +74,13 @@ def measure(folder: Path, state: Path, layout: Layout, **changes: Any) -> dict[s
             gathered: list[Any] = [None] * dist.get_world_size()
             dist.all_gather_object(gathered, gradients)
             gradients = {name: gradient for found in gathered for name, gradient in found.items()}
-        trained = train(engine, Rows(), name="test", state=state, identity={}, progress=Silent())
-    return {"losses": [row["loss"] for row in trained.metrics], "norms": [row["grad_norm"] for row in trained.metrics],
-            "gradients": gradients, "norm": norm}
+        started = check_start(engine, first, folder)
+        try:
+            metrics = train(engine, Rows(stop), name="test", state=state, identity={}, progress=Silent()).metrics
+        except Stopped:
+            metrics = []
+    return {"losses": [row["loss"] for row in metrics], "norms": [row["grad_norm"] for row in metrics],
+            "gradients": gradients, "norm": norm, "started": started}
 
 
 if __name__ == "__main__":
@@ -75,7 +89,7 @@ if __name__ == "__main__":
     if int(os.environ["WORLD_SIZE"]) > 1:
         dist.init_process_group("gloo")
     for name, case in cases.items():
-        found = measure(Path(case.pop("folder")), out / name / "state", Layout(**case.pop("layout")), **case)
+        found = measure(Path(case.pop("folder")), out / case.pop("state", name), Layout(**case.pop("layout")), **case)
         if int(os.environ["RANK"]) == 0:
             torch.save(found, out / f"{name}.pt")
     if dist.is_initialized():

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from .llama import Cache, Llama, Part
     from .llama2c import import_llama2c
     from .new import new_model
+    from .verify import Verification, describe, verify_weights
     from .weights import load_model, load_weights, save_model
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "ModelConfig", "Part", "TokenStore", "TokenStoreWriter", "Tokenizer", "UnsupportedModel",
-    "carry_tokenizer", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "load_weights", "new_model", "save_model", "train_tokenizer",
+    "Verification", "carry_tokenizer", "describe", "extend_tokenizer", "import_llama2c", "load_model", "load_tokenizer", "load_weights",
+    "new_model", "save_model", "train_tokenizer", "verify_weights",
 ]
 
-_COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new", "load_model": "weights",
-             "load_weights": "weights",              "save_model": "weights"}
+_COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new",
+             "Verification": "verify", "describe": "verify", "verify_weights": "verify",
+             "load_model": "weights", "load_weights": "weights", "save_model": "weights"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,20 +16,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention import Sight, attend
 from .config import ModelConfig
 
 
 def rope_frequencies(config: ModelConfig) -> Tensor:
     """Rotation per position of each feature pair, in radians: [head_size / 2], float32.
 
-    With `rope_scaling`, wavelengths beyond the original context are stretched by `factor` and those
-    between the two bounds are blended, as in Llama 3.1.
+    With Llama 3.1's `rope_scaling`, wavelengths beyond the original context are stretched by `factor` and those between the two
+    bounds are blended; linear scaling stretches them all.
     """
     exponent = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
     frequency = 1.0 / config.rope_theta**exponent
     if config.rope_scaling is None:
         return frequency
     scaling = config.rope_scaling
+    if "low_freq_factor" not in scaling:
+        return frequency / scaling["factor"]
     turns = scaling["original_max_position_embeddings"] * frequency / (2 * math.pi)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
     kept = ((turns - low) / (high - low)).clamp(0, 1)
@@ -74,30 +77,30 @@ def _computed(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with rotary positions."""
+    """Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with rotary positions; a family may have biases or norms in it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
-        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=config.qkv_bias)
         self.o_proj = nn.Linear(config.heads * config.head_size, config.hidden_size, bias=False)
+        self.q_norm: nn.RMSNorm | None = nn.RMSNorm(config.head_size, eps=config.norm_eps) if config.head_norms else None
+        self.k_norm: nn.RMSNorm | None = nn.RMSNorm(config.head_size, eps=config.norm_eps) if config.head_norms else None
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, cache: Cache | None, layer: str) -> Tensor:
         batch, length, _ = x.shape
         # The number of heads is left open: under tensor parallelism a rank has its share of them.
         q = self.q_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
         k = self.k_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
         v = self.v_proj(x).view(batch, length, -1, self.head_size).transpose(1, 2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = _computed(self.q_norm(q)), _computed(self.k_norm(k))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        if self.kv_heads != self.heads:
-            groups = self.heads // self.kv_heads
-            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
+        mixed: Tensor = self.o_proj(attend(q, k, v, sight).transpose(1, 2).reshape(batch, length, -1))
         return mixed
 
 
@@ -125,8 +128,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None, layer: str) -> Tensor:
-        x = x + self.self_attn(_computed(self.input_layernorm(x)), cos, sin, mask, cache, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, cache: Cache | None, layer: str) -> Tensor:
+        x = x + self.self_attn(_computed(self.input_layernorm(x)), cos, sin, sight, cache, layer)
         x = x + self.mlp(_computed(self.post_attention_layernorm(x)))
         return x
 
@@ -173,12 +176,12 @@ class Llama(nn.Module):
         return self
 
     def initialise(self, seed: int, std: float = 0.02) -> None:
-        """Draw every weight anew: normal(0, std), residual outputs scaled by 1/sqrt(2 layers), norms one."""
+        """Draw every weight anew: normal(0, std), residual outputs scaled by 1/sqrt(2 layers), norms one, biases zero."""
         generator = torch.Generator().manual_seed(seed)
         residual = std / math.sqrt(2 * self.config.layers)
         for name, weight in self.named_parameters():
             if weight.dim() == 1:
-                nn.init.ones_(weight)
+                nn.init.constant_(weight, 0.0 if name.endswith(".bias") else 1.0)
             else:
                 deep = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, std=residual if deep else std, generator=generator)
@@ -201,13 +204,10 @@ class Llama(nn.Module):
         angle = positions[..., None].float() * self.frequencies
         x = self.model.embed_tokens(tokens) if self.model.embed_tokens is not None else tokens
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-        if mask is None and segments is not None:
-            causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
-            mask = (causal & (segments[:, :, None] == segments[:, None, :]))[:, None]
-        elif mask is None and past:
-            mask = torch.ones(length, past + length, dtype=torch.bool, device=tokens.device).tril(past)[None, None]
+        sight = Sight.of(tokens.shape[0], length, tokens.device, segments=segments, mask=mask, past=past,
+                         window=getattr(self.config, "window", None))
         for name, block in self.model.layers.items():
-            x = block(x, cos, sin, mask, cache, name)
+            x = block(x, cos, sin, sight, cache, name)
         return self.model.norm(x) if self.model.norm is not None else x
 
     def head(self) -> Tensor:

@@ -30,8 +30,9 @@ from .added import Added, Marked, read_added
 from .encoders import Encoder, Ids, SentencePiece, TikToken, Tokenizers, token_name
 from .sentencepiece_file import read_pieces, tokenizers_json
 
-CARRIED = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-           "chat_template.jinja", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+CARRIED = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+           "merges.txt", "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja", "LICENSE*", "LICENCE*",
+           "NOTICE*", "USE_POLICY*")
 
 FILES = ("tokenizer.model", "tokenizer.json")
 
@@ -185,6 +186,6 @@ def carry_tokenizer(source: Path, folder: Path) -> None:
     """Copy the tokenizer's and licence files of a model folder, and complete what a bare tokenizer.model lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted({path for pattern in CARRIED for path in source.glob(pattern) if path.is_file()}):
-        with atomic(folder / path.name) as temporary:
+        with atomic(folder / path.relative_to(source)) as temporary:
             shutil.copyfile(path, temporary)
     complete_tokenizer(folder)

@@ -53,7 +53,7 @@ def _stage(config: ModelConfig, layout: Layout, stage: int, tokens: int, accumul
     block = config.hidden_size * (attention + 3 * config.intermediate_size)
     table = config.vocab_size * config.hidden_size
     tables = (stage == 0) + (last and not (config.tied and stage == 0))
-    held = (layers * (block + 2 * config.hidden_size) + tables * table + last * config.hidden_size) / layout.tensor
+    held = (layers * config.layer_parameters + tables * table + last * config.hidden_size) / layout.tensor
     shard = held / layout.data
     # Sharded over data, a rank gathers one unit to compute with and fetches the next meanwhile; alone, it casts what it has.
     working = 2 * max(block, tables * table) / layout.tensor if layout.data > 1 else held

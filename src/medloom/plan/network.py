@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,7 +23,7 @@ PUBLISHED = {
     "llama-2-70b": _llama(32_000, 8192, 28_672, 80, 64, 8, 4096),
     "meta-llama-3-8b": _llama(128_256, 4096, 14_336, 32, 32, 8, 8192),
     "meta-llama-3-70b": _llama(128_256, 8192, 28_672, 80, 64, 8, 8192),
-    "mistral-7b-v0.1": _llama(32_000, 4096, 14_336, 32, 32, 8, 32_768),
+    "mistral-7b-v0.1": replace(_llama(32_000, 4096, 14_336, 32, 32, 8, 32_768), family="mistral", window=4096),
 }
 
 
@@ -56,11 +57,11 @@ def tokens_flops(config: ModelConfig, length: int) -> tuple[float, float]:
 
     6 N is 2 N forward and 4 N backward over all N parameters (Kaplan et al. 2020, arXiv:2001.08361). The second leaves out the table
     of input embeddings, which is looked up and not multiplied, and adds the attention scores, 12 x layers x width x length
-    (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), the mask's zero half counted.
+    (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), the mask's zero half counted, that beyond a sliding window not.
     """
     dense = 6.0 * config.parameters
     looked_up = 0 if config.tied else config.vocab_size * config.hidden_size
-    return dense, dense - 6.0 * looked_up + 12.0 * config.layers * config.heads * config.head_size * length
+    return dense, dense - 6.0 * looked_up + 12.0 * config.layers * config.heads * config.head_size * min(length, config.window or length)
 
 
 def _read(folder: Path) -> ModelConfig:

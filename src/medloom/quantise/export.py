@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medloom.ledger import Refusal
 from medloom.ledger.files import atomic
-from medloom.model.config import ModelConfig
+from medloom.model.config import ModelConfig, UnsupportedModel
 
 from .vocabulary import read_vocabulary
 
@@ -57,6 +57,7 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, name: str | None =
     if not (model / "config.json").is_file():
         raise Refusal(f"{model}: no config.json in it; name a model folder in Hugging Face form")
     config = ModelConfig.from_folder(model)
+    _refuse_others(model, config)
     with ExitStack() as stack:
         weights = _Weights(model, stack)
         names = list(_names(config))
@@ -89,6 +90,19 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, name: str | None =
         writer.close()
         bytes_written = temporary.stat().st_size
     return {"type": type, "bytes": bytes_written, "tensors": len(names) + (frequencies is not None), "parameters": config.parameters}
+
+
+def _refuse_others(model: Path, config: ModelConfig) -> None:
+    """GGUF's "llama" has neither biases nor norms in its attention, and sees all that came before. Mistral is it in all but the window."""
+    if config.qkv_bias or config.head_norms:
+        raise UnsupportedModel(f"{model}: GGUF export writes Llama and Mistral, and this is {config.family}; "
+                               "convert it with llama.cpp's convert_hf_to_gguf.py")
+    if config.window is not None and config.window < config.max_positions:
+        raise UnsupportedModel(f"{model}: a sliding window of {config.window} has no place in GGUF's llama; in config.json set "
+                               f"sliding_window to null and max_position_embeddings to {config.window}: so far the two are the same")
+    if config.rope_scaling is not None and "low_freq_factor" not in config.rope_scaling:
+        raise UnsupportedModel(f"{model}: GGUF export knows Llama 3's rope scaling, and this is linear; "
+                               "convert it with llama.cpp's convert_hf_to_gguf.py")
 
 
 class _Weights:

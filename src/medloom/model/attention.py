@@ -1,0 +1,203 @@
+"""Attention within documents: what each position of a packed row may look at, and the kernel that computes no more than that.
+
+All rules here have one form: a position sees every key from a first one up to itself. For packed documents that is its document's
+beginning, with a sliding window (Jiang et al. 2023, arXiv 2310.06825) the later of that and `window` - 1 back. So one row of
+first positions stands for a mask of length squared, and as it has the shape of the tokens, a compiled layer takes every packing.
+
+On a CPU each document is a call of torch's flash kernel; on CUDA the same rule is FlexAttention's block mask, chosen over
+`varlen_attn` because that has no float32, and its backward pass adds in another order each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+BLOCK = 128  # positions on a side of FlexAttention's blocks
+FLEX_HEAD = 16  # features of a head below which FlexAttention has no kernel
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the positions of one forward pass may look at; made once, read by every layer.
+
+    first: [batch, length], the first key that each position sees, or None where `mask` and `causal` say it all. It never falls
+    along a row. blocks: the same for CUDA. mask: [batch or 1, 1, length, keys] bool, true where a position may look.
+    """
+
+    first: Tensor | None = None
+    blocks: BlockMask | None = None
+    mask: Tensor | None = None
+    causal: bool = True
+
+    @classmethod
+    def of(cls, batch: int, length: int, device: torch.device, *, segments: Tensor | None = None, mask: Tensor | None = None,
+           past: int = 0, window: int | None = None) -> Sight:
+        """The sight of `length` new positions behind `past` cached ones.
+
+        segments: [batch, length] document numbers; a document is a run of one number, padding's too, and cached positions belong to none.
+        mask: replaces every other rule. window: a position sees itself and `window` - 1 before it.
+        """
+        if mask is not None:
+            return cls(mask=mask, causal=False)
+        keys = past + length
+        reach = keys if window is None else min(window, keys)
+        if past:
+            if segments is not None:
+                raise ValueError("segments and a filled cache do not go together: which document holds the cached positions?")
+            if length == 1 and reach == keys:
+                return cls(causal=False)
+            key, at = torch.arange(keys, device=device), torch.arange(past, keys, device=device)[:, None]
+            return cls(mask=((key <= at) & (key > at - reach))[None, None], causal=False)
+        if segments is None and reach == keys:
+            return cls()
+        at = torch.arange(length, device=device).expand(batch, length)
+        first = torch.zeros_like(at)
+        if segments is not None:
+            begins = torch.ones_like(segments, dtype=torch.bool)
+            begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+            first = torch.where(begins, at, 0).cummax(1).values
+        first = torch.maximum(first, at - reach + 1)
+        return cls(first, _blocks(first) if device.type == "cuda" else None, causal=False)
+
+    def dense(self) -> Tensor:
+        """`first` as a mask: [batch, 1, length, length] bool."""
+        assert self.first is not None
+        at = torch.arange(self.first.shape[1], device=self.first.device)
+        return ((at >= self.first[..., None]) & (at <= at[:, None]))[:, None]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+    """softmax(q k^T / sqrt(head_size)) v over the keys in sight: [batch, heads, length, head_size], as q.
+
+    k, v: [batch, kv_heads, keys, head_size]; each of their heads serves heads / kv_heads of q (Ainslie et al. 2023, arXiv 2305.13245).
+    """
+    grouped = q.shape[1] != k.shape[1]
+    if sight.first is not None and q.device.type == "cpu":
+        out: Tensor = torch.ops.medloom.attend_within(q, k, v, sight.first)[0]
+        return out
+    if sight.blocks is not None and q.shape[-1] >= FLEX_HEAD:
+        # In a compiled layer the kernel is compiled with it; alone it must be, or it would build the whole matrix of scores.
+        flex = flex_attention if torch.compiler.is_compiling() else _compiled_flex()
+        out = flex(q, k, v, block_mask=sight.blocks, enable_gqa=grouped)
+        return out
+    if grouped and not _shares_heads(q, sight):
+        groups = q.shape[1] // k.shape[1]
+        k, v, grouped = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), False
+    mask = sight.dense() if sight.first is not None else sight.mask
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=sight.causal, enable_gqa=grouped)
+
+
+def _shares_heads(q: Tensor, sight: Sight) -> bool:
+    """Whether torch's kernel for this case takes fewer key heads as they are. On CUDA only flash does: no mask, no float32."""
+    return q.device.type == "cpu" or (q.device.type == "cuda" and sight.mask is None and sight.first is None and q.dtype != torch.float32)
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention)
+
+
+def _blocks(first: Tensor) -> BlockMask:
+    """FlexAttention's mask, from the ends of each block: as `first` never falls, they bound it for the positions between."""
+    length = first.shape[1]
+    count = -(-length // BLOCK)
+    block = torch.arange(count, device=first.device)
+    lowest = first[:, block * BLOCK, None]
+    highest = first[:, (block * BLOCK + BLOCK - 1).clamp(max=length - 1), None]
+    behind = block[:, None]
+    some = (block <= behind) & (block * BLOCK + BLOCK - 1 >= lowest)
+    whole = (block < behind) & (block * BLOCK >= highest) & (behind * BLOCK + BLOCK <= length)
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key >= first[row, query]) & (key <= query)
+
+    return BlockMask.from_kv_blocks(*_listed(some & ~whole), *_listed(whole), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(length, length))
+
+
+def _listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """How many key blocks each query block has, and their numbers first in the row: [batch, 1, blocks] and [batch, 1, blocks, blocks]."""
+    numbers = chosen.int().argsort(dim=-1, descending=True, stable=True)
+    return chosen.sum(-1, dtype=torch.int32)[:, None], numbers.to(torch.int32)[:, None]
+
+
+# The CPU's kernel is an operator of its own, so that a compiled layer holds it whole and never looks at where documents end.
+
+@torch.library.custom_op("medloom::attend_within", mutates_args=(),
+                         schema="(Tensor q, Tensor k, Tensor v, Tensor first) -> (Tensor, Tensor)")
+def _attend_within(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))  # the kernel does not look
+    out, sums = _outputs(q)
+    for row, queries, keys, mask in _pieces(first, q.dtype):
+        out[row, :, queries], sums[row, :, queries] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q[row, :, queries], k[row, :, keys], v[row, :, keys], 0.0, mask is None, attn_mask=mask)
+    return out, sums
+
+
+@_attend_within.register_fake
+def _outputs(q: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    """Room for the output, laid out so that a position's heads lie side by side, and for the logarithms of the softmax's sums."""
+    batch, heads, length, size = q.shape
+    kind = torch.float64 if q.dtype == torch.float64 else torch.float32
+    return q.new_empty(batch, length, heads, size).transpose(1, 2), q.new_empty(batch, heads, length, dtype=kind)
+
+
+@torch.library.custom_op("medloom::attend_within_backward", mutates_args=(),
+                         schema="(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor first, Tensor out, Tensor sums)"
+                                " -> (Tensor, Tensor, Tensor)")
+def _attend_within_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor,
+                            sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+    grads = (torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v))
+    for row, queries, keys, mask in _pieces(first, q.dtype):
+        parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad[row, :, queries], q[row, :, queries], k[row, :, keys], v[row, :, keys], out[row, :, queries], sums[row, :, queries],
+            0.0, mask is None, attn_mask=mask)
+        for whole, part, where in zip(grads, parts, (queries, keys, keys), strict=True):
+            whole[row, :, where] += part
+    return grads
+
+
+@_attend_within_backward.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _differentiate(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    return *torch.ops.medloom.attend_within_backward(grad, *ctx.saved_tensors), None
+
+
+_attend_within.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _pieces(first: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, slice, slice, Tensor | None]]:
+    """Rows, queries and keys to compute together, and the mask where they are not simply causal.
+
+    A document within its window is one piece; a longer one is cut every `window` positions, and each piece sees its own and those before.
+    """
+    length = first.shape[1]
+    at = torch.arange(length)
+    begins = (first == at).nonzero().tolist()
+    for (row, start), (next_row, next_start) in zip(begins, [*begins[1:], [-1, 0]], strict=True):
+        stop = next_start if next_row == row else length
+        window = stop - int(first[row, stop - 1])
+        rows = slice(row, row + 1)
+        if window == stop - start:
+            yield rows, slice(start, stop), slice(start, stop), None
+            continue
+        for begin in range(start, stop, window):
+            end, low = min(begin + window, stop), int(first[row, begin])
+            key, query = at[low:end], at[begin:end, None]
+            hidden = (key < first[row, begin:end, None]) | (key > query)
+            yield rows, slice(begin, end), slice(low, end), torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)

@@ -1,0 +1,105 @@
+"""Every layout gives the curve of a single process, gradient by gradient, and goes on from where any other stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from medloom.ledger import Refusal
+from medloom.model import Llama, ModelConfig, save_model
+from medloom.recipe import Layout, Training
+from medloom.train.engine import check_layout
+from medloom.train.pipeline import parts, places
+
+WORKER = Path(__file__).with_name("layouts.py")
+SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 4, "heads": 4, "kv_heads": 2,
+                         "max_positions": 64}
+CLOSE = 1e-5
+
+# By number of processes: what is run, in this order, on one group of them. Cases with the same state go on from each other.
+CASES: dict[int, dict[str, dict[str, Any]]] = {
+    1: {"single": {"layout": {}}, "tied": {"layout": {}, "folder": "tied"},
+        "single-recompute": {"layout": {"recompute": "full"}}, "single-selective": {"layout": {"recompute": "selective"}}},
+    4: {"dp4": {"layout": {"data": 4}}, "hybrid": {"layout": {"data": 4, "sharding": "hybrid", "shard": 2}},
+        "tp2-pp2": {"layout": {"tensor": 2, "pipeline": 2}}, "dp2-tp2": {"layout": {"data": 2, "tensor": 2, "recompute": "full"}},
+        "dp2-pp2": {"layout": {"data": 2, "pipeline": 2}}, "tied-dp2-tp2": {"layout": {"data": 2, "tensor": 2}, "folder": "tied"},
+        "dp2-tp2-compiled": {"layout": {"data": 2, "tensor": 2, "compile": True, "recompute": "selective"}},
+        "on-1": {"layout": {"data": 4}, "state": "moving", "stop": 8}, "on-2": {"layout": {"data": 2, "tensor": 2}, "state": "moving", "stop": 18}},
+    2: {"dp2": {"layout": {"data": 2}}, "dp2-whole": {"layout": {"data": 2, "sharding": "none", "recompute": "selective"}},
+        "tp2": {"layout": {"tensor": 2}}, "pp2": {"layout": {"pipeline": 2}},
+        "pp2-interleaved": {"layout": {"pipeline": 2, "stages": 2}, "micro_batch": 2},
+        "moved": {"layout": {"pipeline": 2}, "state": "moving"}},
+    8: {"dp2-tp2-pp2": {"layout": {"data": 2, "tensor": 2, "pipeline": 2}}},
+}
+ALONE = [name for name, case in CASES[1].items() if name not in ("single", "tied")]
+TOGETHER = [name for world in (2, 4, 8) for name in CASES[world] if not name.startswith("on-")]
+
+
+@pytest.fixture(scope="session")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("layouts")
+    for name, tied in (("plain", False), ("tied", True)):
+        network = Llama(ModelConfig(**SHAPE, tied=tied))
+        network.initialise(3)
+        save_model(network, folder / name, like=None, dtype="float32")
+    for world, cases in CASES.items():
+        given = {name: case | {"folder": str(folder / case.get("folder", "plain"))} for name, case in cases.items()}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+                       "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        ranks = [subprocess.Popen([sys.executable, str(WORKER), json.dumps(given), str(folder)], stderr=subprocess.PIPE, text=True,
+                                  env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(world)]
+        said = [rank.communicate(timeout=500)[1] for rank in ranks]
+        assert not any(rank.returncode for rank in ranks), said[0][-3000:]
+    return {name: torch.load(folder / f"{name}.pt") for cases in CASES.values() for name in cases}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALONE + TOGETHER)
+def test_a_layout_gives_the_curve_of_one_process(name: str, curves: dict[str, dict[str, Any]]) -> None:
+    found, expected = curves[name], curves["tied" if name.startswith("tied") else "single"]
+    assert len(found["losses"]) == 30 and expected["losses"][-1] < expected["losses"][0]
+    assert found["losses"] == pytest.approx(expected["losses"], abs=CLOSE)
+    assert found["norms"] == pytest.approx(expected["norms"], abs=CLOSE)
+    assert found["gradients"].keys() == expected["gradients"].keys()
+    for parameter, gradient in expected["gradients"].items():
+        assert (found["gradients"][parameter] - gradient).norm() <= CLOSE * gradient.norm(), parameter
+
+
+@pytest.mark.slow
+def test_the_start_is_the_folder_s_own_loss(curves: dict[str, dict[str, Any]]) -> None:
+    for name, found in curves.items():
+        in_layout, of_folder = found["started"]
+        assert in_layout == pytest.approx(of_folder, abs=1e-5) and of_folder > 5, name
+
+
+def test_stages_cover_the_network_once() -> None:
+    layout = Layout(pipeline=3, stages=2)
+    stages = parts(ModelConfig(**SHAPE | {"layers": 14}), layout)
+    assert [stage.last - stage.first for stage in stages] == [3, 3, 2, 2, 2, 2]
+    assert [stage.embeds for stage in stages].count(True) == 1 and stages[0].embeds and stages[-1].scores
+    assert sorted(place for rank in range(3) for place in places(layout, rank)) == list(range(6))
+
+
+@pytest.mark.parametrize(("layout", "said"), [
+    ({"tensor": 8}, "does not divide the 4 attention heads"), ({"tensor": 4}, "does not divide the 2 key-value heads"),
+    ({"pipeline": 5}, "more than the 4 layers"), ({"data": 3}, "not a multiple of layout.data = 3"),
+    ({"pipeline": 2, "stages": 2}, "set micro_batch to 2 or less")])
+def test_an_impossible_layout_is_refused(layout: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        check_layout(Layout(**layout), ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4))
+
+
+def test_a_tied_head_cannot_be_cut_off() -> None:
+    with pytest.raises(Refusal, match="take pipeline = 1"):
+        check_layout(Layout(pipeline=2), ModelConfig(**SHAPE, tied=True), Training(length=32, batch=8, micro_batch=4))
