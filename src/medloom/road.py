@@ -391,4 +391,4 @@ def _asked(benchmark: Benchmark) -> dict[str, Any]:
 
 def _trained_alike(settings: Training, seed: int, *others: str) -> dict[str, Any]:
     """What of the settings decides the weights: not how often a checkpoint is taken, nor `others`, which decide the step before."""
-    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "tokens", *others}), "seed": seed}
+    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "loggers", "tokens", *others}), "seed": seed}
