@@ -1,10 +1,12 @@
-"""One rank of a test: trains a small network in several layouts and leaves what each saw. Started by test_layouts.py, a process a rank."""
+"""Trains a small network in several layouts and leaves what each saw. A program, started by test_layouts.py."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,14 +85,36 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
             "gradients": gradients, "norm": norm, "started": started}
 
 
-if __name__ == "__main__":
+def rank(number: int, world: int, port: int, cases: dict[str, dict[str, Any]], out: Path) -> None:
+    """One process of `world`: every case in turn, on one group."""
     torch.set_num_threads(1)
-    cases, out = json.loads(sys.argv[1]), Path(sys.argv[2])
-    if int(os.environ["WORLD_SIZE"]) > 1:
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(world), "LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if world > 1:
         dist.init_process_group("gloo")
     for name, case in cases.items():
         found = measure(Path(case.pop("folder")), out / case.pop("state", name), Layout(**case.pop("layout")), **case)
-        if int(os.environ["RANK"]) == 0:
+        if number == 0:
             torch.save(found, out / f"{name}.pt")
-    if dist.is_initialized():
+    if world > 1:
         dist.destroy_process_group()
+
+
+def main(worlds: dict[str, dict[str, dict[str, Any]]], out: Path) -> int:
+    """Each world in turn. Ranks are forked from here, where torch is imported and nothing has run, so that they need not import it."""
+    fork = multiprocessing.get_context("fork")
+    for world, cases in worlds.items():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        ranks = [fork.Process(target=rank, args=(number, int(world), port, cases, out)) for number in range(int(world))]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+        if any(process.exitcode for process in ranks):
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1]), Path(sys.argv[2])))

@@ -27,7 +27,7 @@ def check_start(engine: Engine, batch: Batch, folder: Path) -> tuple[float, floa
     if ranks.data == 0:
         one[0] = batch.counted[0]
     rows = len(batch.counted) if ranks.layout.pipeline > 1 else 1
-    first = Batch(*(None if tensor is None else tensor[:rows] for tensor in replace(batch, counted=one).__dict__.values()))
+    first = replace(batch, **{name: tensor[:rows] for name, tensor in (vars(batch) | {"counted": one}).items() if tensor is not None})
     found = torch.stack((engine.measure(first).double(), first.counted.sum().double() if ranks.along("pipeline") == 0
                          else torch.zeros((), dtype=torch.float64, device=ranks.device)))
     loss, counted = ranks.total(found, "replicate", "shard", "pipeline").tolist()
