@@ -206,7 +206,11 @@ class Road:
 
     def _add_training(self) -> None:
         pretraining, finetuning, seed = self.recipe.pretrain, self.recipe.finetune, self.recipe.seed
-        layout, hardware = self.recipe.layout, self.recipe.hardware
+        layout, hardware, name = self.recipe.layout, self.recipe.hardware, self.recipe.name
+
+        def watch(space: Workspace) -> Path:
+            return space.out.parents[1] / "watch"  # beside the steps: it has clocks in it, and is no output of any
+
         if pretraining is not None:
             assert self._tokens is not None
 
@@ -214,7 +218,7 @@ class Road:
                 from .train import Job, run_job
 
                 job = Job(stage="pretrain", settings=pretraining, layout=layout, hardware=hardware, model=space.inputs["model"],
-                          tokens=space.inputs["tokens"], out=space.out, state=space.state, seed=seed)
+                          tokens=space.inputs["tokens"], out=space.out, state=space.state, watch=watch(space), project=name, seed=seed)
                 return run_job(job, space.progress)
 
             self.models["pretrained"] = self._add(Step(
@@ -238,7 +242,7 @@ class Road:
 
                 job = Job(stage="finetune", settings=finetuning, layout=layout, hardware=hardware, model=space.inputs["model"],
                           examples=space.inputs["examples"] / "examples.jsonl", replay=space.inputs.get("tokens"), out=space.out,
-                          state=space.state, seed=seed)
+                          state=space.state, watch=watch(space), project=name, seed=seed)
                 return run_job(job, space.progress)
 
             self.models["finetuned"] = self._add(Step(

@@ -21,7 +21,7 @@ class Job(Part):
     """One training step. Paths are made absolute, and are the same on every host.
 
     `tokens` is what pretraining reads; `examples` and, where there is replay, `replay` (a tokenised corpus) are what finetuning reads.
-    `hardware` tells what utilisation is a share of.
+    `hardware` tells what utilisation is a share of; loggers keep what is watched below `watch`, as a run of `project`.
     """
 
     stage: Literal["pretrain", "finetune"]
@@ -34,6 +34,8 @@ class Job(Part):
     replay: Place | None = None
     out: Place
     state: Place
+    watch: Place | None = None
+    project: str = "medloom"
     seed: int
 
     @model_validator(mode="after")
@@ -89,11 +91,15 @@ def run_job(job: Job, progress: Progress) -> Mapping[str, Any]:
 def carry_out(job: Job, progress: Progress) -> Mapping[str, Any]:
     """Train as one rank of the job, the only one or one of those that torchrun has started."""
     from .stages import finetune, pretrain
+    from .watch import Watching
 
+    watching = None
+    if job.watch is not None:
+        watching = Watching(job.watch, job.project, job.out.name, job.hardware.peak_tflops * job.hardware.count)
     if isinstance(job.settings, Finetuning):
         assert job.examples is not None
         return finetune(job.settings, model=job.model, examples=job.examples, replay=job.replay, out=job.out, state=job.state,
-                        seed=job.seed, progress=progress, layout=job.layout)
+                        seed=job.seed, progress=progress, layout=job.layout, watching=watching)
     assert job.tokens is not None
     return pretrain(job.settings, model=job.model, tokens=job.tokens, out=job.out, state=job.state, seed=job.seed, progress=progress,
-                    layout=job.layout)
+                    layout=job.layout, watching=watching)

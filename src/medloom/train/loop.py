@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from .data import PADDING, Batch, Rows, batch
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .optimise import adamw, rate
+from .watch import Watch
 
 REMEMBERED = 100  # losses before a step that tell what is usual
 USUAL = 20  # of them at least
@@ -45,12 +46,14 @@ class Trained:
 
 
 def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mapping[str, Any], progress: Progress,
-          heldout: Callable[[], Mapping[str, float]] | None = None) -> Trained:
+          heldout: Callable[[], Mapping[str, float]] | None = None,
+          watched: Callable[[int], AbstractContextManager[Watch]] | None = None) -> Trained:
     """Run over all rows once, `settings.batch` of them a step, and go on from what `state` holds.
 
     name: what the progress bar says. identity: what tells this run's checkpoints from another's. heldout: measures the loss on held-out
-    text, in nats a token by domain. With the same build of torch, the same number of threads, device and layout, a run that was killed and
-    resumed ends with the same bits as one that was not. Raises Refusal where no token is counted in a batch, Diverged, and Stopped.
+    text, in nats a token by domain. watched: opens what each step is told to, from a given step on. With the same build of torch, the same
+    number of threads, device and layout, a run that was killed and resumed ends with the same bits as one that was not. Raises
+    Refusal where no token is counted in a batch, Diverged, and Stopped.
     """
     settings, ranks = engine.settings, engine.ranks
     steps = math.ceil(len(rows) / settings.batch)
@@ -65,7 +68,8 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     updates = sum(not row.get("skipped", False) for row in past)
     waited = saving = 0.0
     started = saved = time.monotonic()
-    with _asked_to_stop() as asked, progress.task(name, total=steps, unit="steps") as task:
+    opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
+    with _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
         if done or checkpoints.damaged:
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
@@ -78,7 +82,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
             if metrics is not None:
                 metrics.add(row)
             now = time.monotonic()
-            task.advance(1, f"loss {row['loss']:.3f}  {(tokens - before) / (now - started):,.0f} tokens/s")
+            task.advance(1, told.add(row))
             last = step + 1 == steps
             stop, due = ranks.any(asked(), now - saved >= settings.checkpoint_seconds)
             if (stop or due) and not last:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
-from ..model import ModelConfig, Tokenizer, TokenStore, load_tokenizer, save_model
+from ..model import ModelConfig, Tokenizer, TokenStore, flops_per_token, load_tokenizer, save_model
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
 from ..recipe import Finetuning, Layout, Training
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
@@ -20,28 +21,29 @@ from .device import choose_device, choose_precision
 from .engine import Engine
 from .loop import train
 from .mesh import joined
-from .report import draw_loss, write_metrics
+from .report import draw_curves, write_metrics
+from .watch import Watching, watch
 
 ALONE = Layout()
-NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device"}  # what changes nothing in what is learned
+NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device", "loggers"}  # what changes nothing in what is learned
 
 
 def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state: Path, seed: int, progress: Progress,
-             layout: Layout = ALONE) -> dict[str, Any]:
+             layout: Layout = ALONE, watching: Watching | None = None) -> dict[str, Any]:
     """Continue the pretraining of a model folder on a tokenised corpus (train.bin, train.idx, order.npy) and write the new one.
 
     The order of the corpus decides what is read and how long: `settings.epochs` and `settings.tokens` have shaped it already, and `seed`
-    too. out: a model folder (bfloat16) with metrics.jsonl and loss.png. Figures: steps, tokens, first_loss, last_loss and the like.
+    too. out: a model folder (bfloat16) with metrics.jsonl and curves.png. Figures: steps, tokens, first_loss, last_loss and the like.
     Raises Refusal where model, tokenizer and tokens do not belong together, or there is too little text.
     """
     rows = _corpus(tokens, model, settings.length)
-    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout)
+    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, watching)
     _carry_passport(model, tokens, (), out)
     return figures
 
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
-             progress: Progress, layout: Layout = ALONE) -> dict[str, Any]:
+             progress: Progress, layout: Layout = ALONE, watching: Watching | None = None) -> dict[str, Any]:
     """Finetune a model folder on examples (JSON lines: id, prompt, completion), of which only the completion and the end token are learned.
 
     Examples are packed whole into rows, each epoch in a new hash order. `settings.replay` of all rows are corpus text, every token of
@@ -57,7 +59,7 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings.length), settings.replay, seed)
-    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, examples=sha256_json(identifiers))
+    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, watching, examples=sha256_json(identifiers))
     _carry_passport(model, replay if settings.replay else None, [f"{prompt} {completion}" for _, prompt, completion in _examples(examples)],
                     out)
     assert store.mask is not None
@@ -67,7 +69,7 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
 
 
 def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress, layout: Layout,
-         **identity: Any) -> dict[str, Any]:
+         watching: Watching | None, **identity: Any) -> dict[str, Any]:
     config = ModelConfig.from_folder(model)
     if settings.length > config.max_positions:
         raise Refusal(f"length = {settings.length} is more than the {config.max_positions} positions of the model; "
@@ -81,11 +83,12 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
         engine = Engine.build(config, settings, ranks, choose_precision(settings.precision, ranks.device))
         engine.materialise()
         engine.load(model)
-        trained = train(engine, rows, name=name, state=state, identity=what, progress=progress)
+        watched = partial(watch, settings, watching if ranks.first else None, flops_per_token(config, settings.length), what)
+        trained = train(engine, rows, name=name, state=state, identity=what, progress=progress, watched=watched)
         save_model(engine.learners[0].network, out, like=model)
         if ranks.first:
             write_metrics(trained.metrics, out)
-            draw_loss(trained.metrics, out, name[0].upper() + name[1:])
+            draw_curves(trained.metrics, out, name[0].upper() + name[1:])
     return trained.figures
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -128,7 +129,7 @@ class Trackio:
 
     def describe(self, settings: Mapping[str, Any]) -> None:
         """As the run's configuration."""
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(StringIO()):  # it chatters there
             self._run = self._trackio.init(self._watching.project, self._watching.run, config=dict(settings), resume="allow",
                                            auto_log_gpu=False, auto_log_cpu=False, embed=False)
 
@@ -138,8 +139,8 @@ class Trackio:
 
     def close(self) -> None:
         """Wait until the rows are written."""
-        with redirect_stdout(sys.stderr):
-            self._run.finish()
+        with redirect_stdout(StringIO()):
+            self._trackio.finish()  # not the run's own, which would be called again at the end of the process
 
 
 LOGGERS: dict[str, Callable[[Watching, int], Logger]] = {"tensorboard": TensorBoard, "trackio": Trackio}
