@@ -9,7 +9,7 @@
 # exit code when FIRST ends; OTHER is ended then.
 set -eu
 
-prefix=mdl$$  # of the names of namespaces and interfaces, which may have 15 letters
+prefix=medloom-$$
 
 fail() { echo "two_hosts.sh: $*" >&2; exit 1; }
 
@@ -18,47 +18,46 @@ cleanup() {
         # Whatever still runs there.
         for number in $(ip netns pids "$prefix-$host" 2>/dev/null); do kill -9 "$number" 2>/dev/null || true; done
         ip netns del "$prefix-$host" 2>/dev/null || true
-        rm -rf "/etc/netns/$prefix-$host"
     done
-    rmdir /etc/netns 2>/dev/null || true
+    rm -f "$hosts"
 }
 
 connect() {
     [ "$(id -u)" = 0 ] || fail "start it as root"
     command -v ip >/dev/null || fail "no ip here: apt-get install iproute2"
+    hosts=$(mktemp)
     trap cleanup EXIT INT TERM
+    printf '127.0.0.1 localhost\n10.77.0.1 one\n10.77.0.2 two\n' >"$hosts"
     for host in one two; do
         ip netns add "$prefix-$host" 2>/dev/null || fail "this machine permits no network namespaces"
-        mkdir -p "/etc/netns/$prefix-$host"  # its files are seen in place of those of /etc
-        printf '127.0.0.1 localhost\n10.77.0.1 one\n10.77.0.2 two\n' >"/etc/netns/$prefix-$host/hosts"
     done
-    ip link add "$prefix-1" netns "$prefix-one" type veth peer name "$prefix-2" netns "$prefix-two" 2>/dev/null ||
+    ip link add eth0 netns "$prefix-one" type veth peer name eth0 netns "$prefix-two" 2>/dev/null ||
         fail "this machine permits no virtual cable (veth)"
     number=1
     for host in one two; do
-        ip -n "$prefix-$host" addr add "10.77.0.$number/24" dev "$prefix-$number"
-        ip -n "$prefix-$host" link set "$prefix-$number" up
+        ip -n "$prefix-$host" addr add "10.77.0.$number/24" dev eth0
+        ip -n "$prefix-$host" link set eth0 up
         ip -n "$prefix-$host" link set lo up
         number=$((number + 1))
     done
 }
 
-# on HOST NUMBER COMMAND
+# on HOST COMMAND
 on() {
-    GLOO_SOCKET_IFNAME="$prefix-$2" NCCL_SOCKET_IFNAME="$prefix-$2" TP_SOCKET_IFNAME="$prefix-$2" \
-        ip netns exec "$prefix-$1" unshare --uts sh -c 'hostname "$0"; exec sh -c "$1"' "$1" "$3"
+    GLOO_SOCKET_IFNAME=eth0 NCCL_SOCKET_IFNAME=eth0 nsenter --net="/var/run/netns/$prefix-$1" unshare --uts --mount \
+        sh -c 'hostname "$0" && mount --bind "$1" /etc/hosts && exec sh -c "$2"' "$1" "$hosts" "$2"
 }
 
 case "$#:${1:-}" in
     1:check)
         connect
-        on one 1 'getent hosts two >/dev/null' || fail "host one does not know host two"
+        on one 'getent hosts two >/dev/null' || fail "host one does not know host two"
         ;;
     2:*)
         connect
-        on two 2 "$2" &
+        on two "$2" &
         code=0
-        on one 1 "$1" || code=$?
+        on one "$1" || code=$?
         exit "$code"
         ;;
     *) fail "say check, or the two commands" ;;
