@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +18,9 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .ledger import Done, Progress, Step
     from .recipe import Recipe
-    from .run import Run
+    from .run import Run, Tell
 
 STARTED = time.monotonic()
 OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # the machine's refusals, which its owner can mend
@@ -154,6 +156,46 @@ def launch(recipe: RecipeFile, nodes: Annotated[int, typer.Option(min=1, help="H
         if len(commands) > 1 and not quiet:
             typer.echo(f"# on {'the first host' if which == 'first' else 'every other host'}:", err=True)
         typer.echo(command)
+
+
+@app.command(epilog="Example: medloom sweep recipes/meditron-7b.toml --seeds 1 2 3")
+def sweep(recipe: RecipeFile,
+          more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
+          seeds: Annotated[str, typer.Option("--seeds", metavar="N ...", help="Seeds of the finetuning; one number N means 1 to N.")] = "3",
+          set_: Set = None, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Finetune and evaluate a recipe under several seeds, and tell how far the accuracies lie apart.
+
+    Corpus and pretraining are made once. What is done already is not done again.
+    """
+    from .screen import sweep_table
+    from .sweep import sweep as walk
+
+    read = _read(recipe, set_)
+    numbers = _seeds([seeds, *(more or ())])
+    root = out or Path("runs") / read.name
+    with _walking(read, root, quiet) as (progress, tell):
+        found = walk(read, root, numbers, progress, tell)
+    if as_json:
+        _print_json(found.figures())
+    else:
+        _print_tables([sweep_table(found)])
+        typer.echo(f"{found.seconds:.1f} s.  All figures: {root / 'sweep.json'}")
+
+
+@app.command(epilog="Example: medloom merge runs/mine/latest/finetune/adapter --base Llama-2-7b-hf --out mine-7b")
+def merge(adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The folder of a LoRA or DoRA adapter in peft's form.")],
+          base: Annotated[Path, typer.Option(metavar="MODEL", help="The model folder that it was trained beside.")],
+          out: Annotated[Path, typer.Option(metavar="DIR", help="The model folder to write; must be new or empty.")],
+          dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "bfloat16",
+          as_json: Json = False, quiet: Quiet = False) -> None:
+    """Make one model folder of a base model and an adapter."""
+    from .train import merge_folder
+
+    changed = merge_folder(_existing(adapter), _existing(base), out, dtype)
+    if as_json:
+        _print_json({"model": str(out), "layers": changed, "dtype": dtype})
+    elif not quiet:
+        typer.echo(f"{out}: {changed} layers of {base} changed by {adapter}, {dtype}")
 
 
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes at a time [default: one per CPU, where that is worth it].")]
@@ -366,29 +408,49 @@ def _read(path: Path, overrides: list[str] | None) -> Recipe:
     return read_recipe(path, overrides or ())
 
 
-def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, quiet: bool) -> Run:
-    from .ledger import Bars, Silent
-    from .notice import NOTICE_SHORT
-    from .run import run as walk
-    from .screen import cautions, result_tables, step_line, where_files_lie
+def _seeds(words: list[str]) -> list[int]:
+    """`--seeds 1 2 3` and `--seeds 1,2,3` are these seeds, `--seeds 3` those from 1 to 3."""
+    from .ledger import Refusal
 
-    root = out or Path("runs") / recipe.name
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    say(f"{recipe.name}: {root}")
     try:
-        finished = walk(recipe, root, Silent() if quiet else Bars(), lambda step, done: say(step_line(step.name, done)), until, STARTED)
+        numbers = [int(word) for words_ in words for word in words_.split(",")]
+    except ValueError:
+        raise Refusal(f"--seeds {' '.join(words)}: write whole numbers after the recipe, for example --seeds 1 2 3") from None
+    return numbers if len(numbers) > 1 else list(range(1, numbers[0] + 1))
+
+
+@contextmanager
+def _walking(recipe: Recipe, root: Path, quiet: bool) -> Iterator[tuple[Progress, Tell]]:
+    """Bars and a line for each step, unless they are not wanted; an interruption ends with its code."""
+    from .ledger import Bars, Silent
+    from .screen import step_line
+
+    def tell(step: Step, done: Done) -> None:
+        if not quiet:
+            typer.echo(step_line(step.name, done), err=True)
+
+    if not quiet:
+        typer.echo(f"{recipe.name}: {root}", err=True)
+    try:
+        yield Silent() if quiet else Bars(), tell
     except KeyboardInterrupt:
         typer.echo("\nmedloom: interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
+
+
+def _walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, quiet: bool) -> Run:
+    from .notice import NOTICE_SHORT
+    from .run import run as walk
+    from .screen import cautions, result_tables, where_files_lie
+
+    root = out or Path("runs") / recipe.name
+    with _walking(recipe, root, quiet) as (progress, tell):
+        finished = walk(recipe, root, progress, tell, until, STARTED)
     if as_json:
         _print_json(finished.summary)
         return finished
-    if not finished.fresh:
-        say(f"Nothing to do: all {len(finished.done)} steps are there already.")
+    if not finished.fresh and not quiet:
+        typer.echo(f"Nothing to do: all {len(finished.done)} steps are there already.", err=True)
     _print_tables(result_tables(finished.summary))
     typer.echo("\n".join([*cautions(finished.summary), *where_files_lie(finished)]))
     typer.echo(f"{finished.seconds:.1f} s.  {NOTICE_SHORT}")

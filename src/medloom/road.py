@@ -16,7 +16,7 @@ from typing import Any
 
 from .ledger import Refusal, Step, Workspace
 from .notice import NOTICE
-from .recipe import Benchmark, Recipe, Source, Training
+from .recipe import Benchmark, Finetuning, Recipe, Source, Training
 
 Place = Step | Path
 
@@ -225,16 +225,8 @@ class Road:
                 "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
                 inputs={"model": self.models["base"], "tokens": self._tokens}))
         if finetuning is not None:
-            asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
-            inputs, reads = self._benchmark_inputs(asked)
-
-            def examples(space: Workspace) -> Mapping[str, Any]:
-                from .evaluate import write_examples
-
-                return write_examples([reads(benchmark, space) for benchmark in asked], space.out / "examples.jsonl", seed)
-
-            written = self._add(Step("examples", examples, ("evaluate",), inputs=inputs,
-                                     params={"benchmarks": [_asked(benchmark) for benchmark in asked], "seed": seed}))
+            written = self._add_examples(finetuning)
+            own_seed = seed if finetuning.seed is None else finetuning.seed
             more: dict[str, Place] = {"tokens": self._tokens} if finetuning.replay and self._tokens is not None else {}
 
             def finetuned(space: Workspace) -> Mapping[str, Any]:
@@ -242,12 +234,33 @@ class Road:
 
                 job = Job(stage="finetune", settings=finetuning, layout=layout, hardware=hardware, model=space.inputs["model"],
                           examples=space.inputs["examples"] / "examples.jsonl", replay=space.inputs.get("tokens"), out=space.out,
-                          state=space.state, watch=watch(space), project=name, seed=seed)
+                          state=space.state, watch=watch(space), project=name, seed=own_seed)
                 return run_job(job, space.progress)
 
-            self.models["finetuned"] = self._add(Step(
-                "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, seed),
+            step = self._add(Step(
+                "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, own_seed),
                 inputs={"model": self.models[self.final], "examples": written, **more}))
+            if finetuning.lora is None or finetuning.lora.merge:
+                self.models["finetuned"] = step  # an adapter alone is no model
+
+    def _add_examples(self, finetuning: Finetuning) -> Step:
+        seed = self.recipe.seed
+        asked = tuple(b for b in self.recipe.evaluate.benchmarks if b.name in finetuning.benchmarks)
+        inputs, reads = self._benchmark_inputs(asked)
+        ways = {}
+        for number, path in enumerate(finetuning.files):
+            place, onward = self._locate(path)
+            name = "world" if place is self._world else f"file-{number}"
+            inputs[name], ways[path] = place, (name, onward)
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .evaluate import write_examples
+
+            files = {path: space.inputs[name] / onward for path, (name, onward) in ways.items()}
+            return write_examples([reads(benchmark, space) for benchmark in asked], space.out / "examples.jsonl", seed, files)
+
+        return self._add(Step("examples", work, ("evaluate",), inputs=inputs,
+                              params={"benchmarks": [_asked(b) for b in asked], "files": list(finetuning.files), "seed": seed}))
 
     def _add_evaluation(self) -> None:
         for name, model in self.models.items():

@@ -34,6 +34,7 @@ def check(road: Road, targets: Sequence[Step]) -> None:
     _check_files(targets)
     _check_lengths(road.recipe, road.models["base"])
     _check_vocabulary(road.recipe, targets)
+    _check_template(road.recipe, road.models["base"], targets)
 
 
 def _check_files(targets: Sequence[Step]) -> None:
@@ -63,6 +64,16 @@ def _check_vocabulary(recipe: Recipe, targets: Sequence[Step]) -> None:
     if added and any(step.name in ("pretrain", "finetune") for step in ancestry(targets)):
         raise Refusal("corpus.special_tokens adds to the vocabulary, and this version's trainer keeps that of the base model; take the key "
                       "out, or let `medloom corpus` make the tokens for another trainer")
+
+
+def _check_template(recipe: Recipe, base: Step | Path, targets: Sequence[Step]) -> None:
+    """Refuse to finetune by a template that writes tokens which the base model does not know, where it lies there to be asked."""
+    if recipe.finetune is None or recipe.finetune.template == "plain" or not isinstance(base, Path):
+        return
+    if any(step.name == "finetune" for step in ancestry(targets)):
+        from .model import load_template
+
+        load_template(recipe.finetune.template, base)
 
 
 def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str | None = None, started: float | None = None) -> Run:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .ledger import Done
     from .passport import Contamination, Sketch
     from .run import Run
+    from .sweep import Sweep
 
 
 def step_line(name: str, done: Done) -> str:
@@ -75,6 +76,20 @@ def mixture_table(rows: Sequence[Forecast]) -> Table:
     sums = [sum(getattr(row, name) for row in rows) for name in ("train_documents", "valid_documents", "train_tokens", "valid_tokens",
                                                                 "read_tokens")]
     table.add_row("all", *(f"{value:,}" for value in sums), "100.00%")
+    return table
+
+
+def sweep_table(found: Sweep) -> Table:
+    """Each benchmark under every seed, and how far the seeds lie apart."""
+    from rich.table import Column, Table
+
+    numbers = ("n", "chance", "base", *(f"seed {seed}" for seed in found.seeds), "mean", "deviation", "range")
+    table = Table("benchmark", *(Column(name, justify="right") for name in numbers),
+                  title="Accuracy by the seed of the finetuning", title_justify="left")
+    for row in found.benchmarks:
+        table.add_row(f"{row['benchmark']} ({row['mode']})", str(row["n"]), _percent(row["chance"]), _percent(row["base_accuracy"]),
+                      *map(_percent, row["accuracies"]), _percent(row["mean"]), f"{100 * row['deviation']:.1f}",
+                      f"{_percent(row['low'])} to {_percent(row['high'])}")
     return table
 
 

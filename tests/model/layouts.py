@@ -119,7 +119,7 @@ def check(name: str, build: Callable[[ModelConfig], Llama], folder: Path, out: P
     with safe_open(folder / "model.safetensors", framework="pt") as tensors:
         for key, weight in model.named_parameters():
             assert torch.equal(weight.full_tensor() if isinstance(weight, DTensor) else weight, tensors.get_tensor(key)), f"{name}: {key}"
-    save_model(model, out / f"{name}-same", like=folder, dtype="float32", shard_bytes=40_000)
+    save_model(model, out / f"{name}-same", like=folder, dtype="float32", shard_bytes=20_000)
 
     larger = config.padded(ROOM)
     alone, model = empty(larger), build(larger)

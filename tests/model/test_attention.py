@@ -24,7 +24,8 @@ KERNEL = torch.ops.medloom.attend_within.default
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("medloom.model.attention.SHORT", 0)  # so that small rows show what long ones do
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -85,6 +86,16 @@ def test_memory_order_and_half_precision_do_not_matter() -> None:
     assert torch.equal(turned, attend(q, k, v, sight))
     half = attend(*(x.bfloat16() for x in (q, k, v)), sight)
     assert half.dtype == torch.bfloat16 and (half - turned).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("window", [None, 25])
+def test_short_rows_have_a_dense_mask(window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = drawn(3, 64, (4, 2))
+    long = Sight.of(3, 64, CPU, segments=UNEVEN, window=window)
+    monkeypatch.setattr("medloom.model.attention.SHORT", 65)
+    short = Sight.of(3, 64, CPU, segments=UNEVEN, window=window)
+    assert long.first is not None and short.first is None
+    assert (attend(q, k, v, short) - attend(q, k, v, long)).abs().max() <= 1e-6
 
 
 @pytest.mark.parametrize("window", [None, 5])

@@ -132,6 +132,40 @@ def test_windows_as_qwen_writes_them(tmp_path: Path) -> None:
             window(**mixed)
 
 
+# What the makers' files say, in transformers 4's form, and the parameters that their pages count.
+PUBLISHED: dict[str, tuple[dict[str, Any], int | None, int]] = {
+    "Mistral-7B-v0.1": ({
+        "architectures": ["MistralForCausalLM"], "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096,
+        "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mistral", "num_attention_heads": 32,
+        "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "sliding_window": 4096,
+        "tie_word_embeddings": False, "vocab_size": 32000}, 4096, 7_241_732_096),
+    "Qwen2.5-0.5B": ({
+        "architectures": ["Qwen2ForCausalLM"], "bos_token_id": 151643, "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 896,
+        "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 24, "model_type": "qwen2",
+        "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+        "sliding_window": 32768, "tie_word_embeddings": True, "use_sliding_window": False, "vocab_size": 151936}, None, 494_032_768),
+    "Qwen3-0.6B": ({
+        "architectures": ["Qwen3ForCausalLM"], "attention_bias": False, "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128,
+        "hidden_act": "silu", "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40960, "max_window_layers": 28,
+        "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+        "rope_scaling": None, "rope_theta": 1000000, "sliding_window": None, "tie_word_embeddings": True, "use_sliding_window": False,
+        "vocab_size": 151936}, None, 596_049_920),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files(name: str, tmp_path: Path) -> None:
+    raw, window, parameters = PUBLISHED[name]
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    config = ModelConfig.from_folder(tmp_path)
+    assert (config.window, config.parameters, config.rope_theta) == (window, parameters, raw["rope_theta"])
+    written = config.to_hugging_face("bfloat16")
+    assert {key: written[key] for key in raw if key not in ("sliding_window", "torch_dtype")} == \
+        {key: value for key, value in raw.items() if key != "sliding_window"}
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert ModelConfig.from_folder(tmp_path) == config
+
+
 def test_gguf_refuses_what_llama_is_not(tmp_path: Path) -> None:
     for name, says in (("qwen2", "this is qwen2"), ("qwen3", "this is qwen3"), ("mistral", "sliding window of 24"),
                        ("llama-linear", "this is linear")):

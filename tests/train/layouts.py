@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from medloom.ledger import Silent
-from medloom.model import ModelConfig
+from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
-from medloom.train.data import Row, batch
+from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm
+from medloom.train.loader import load
 from medloom.train.loop import Stopped, train
 from medloom.train.mesh import joined
-from medloom.train.provisional import to_torch
 from medloom.train.start import check_start
 
 STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
@@ -50,7 +51,8 @@ class Rows:
         start, step = draw.integers(VOCABULARY), draw.integers(1, 7)
         tokens = (start + step * np.arange(LENGTH + 1)) % VOCABULARY  # something that can be learned
         segments = np.repeat(np.arange(number * 4, number * 4 + 4), (LENGTH + 4) // 4)[: LENGTH + 1]
-        return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4])
+        return Row(tokens.astype(np.int64), segments.astype(np.int64), draw.random(LENGTH + 1) < (0.05, 0.3, 0.9, 1.0)[number % 4],
+                   LENGTH)
 
 
 def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, **changes: Any) -> dict[str, Any]:
@@ -61,8 +63,10 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
     with joined(layout, torch.device("cpu")) as ranks:
         engine = Engine.build(config, settings, ranks, torch.float32)
         engine.materialise()
-        engine.load(folder)
-        first = to_torch(batch(Rows(), 0, BATCH, VOCABULARY), ranks)
+        fill = partial(load_weights, folder=folder)
+        for network in engine.networks:
+            fill(network)
+        first = load(Rows(), 0, size=BATCH, vocab_size=VOCABULARY, rank=ranks.data, ranks=layout.data, device=ranks.device)
         learned = ranks.total(first.counted.sum(), "replicate", "shard")
         engine.forward_backward(first, 1 / int(learned))
         norm = float(gradient_norm((parameter for _, parameter in engine.parameters()), ranks))
@@ -76,7 +80,7 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
             gathered: list[Any] = [None] * dist.get_world_size()
             dist.all_gather_object(gathered, gradients)
             gradients = {name: gradient for found in gathered for name, gradient in found.items()}
-        started = check_start(engine, first, folder)
+        started = check_start(engine, first, folder, fill)
         try:
             metrics = train(engine, Rows(stop), name="test", state=state, identity={}, progress=Silent()).metrics
         except Stopped:
@@ -88,7 +92,8 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
 def rank(number: int, world: int, port: int, cases: dict[str, dict[str, Any]], out: Path) -> None:
     """One process of `world`: every case in turn, on one group."""
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(world), "LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": str(world), "LOCAL_RANK": str(number),
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if world > 1:
         dist.init_process_group("gloo")
     for name, case in cases.items():

@@ -10,7 +10,7 @@ On a CPU each document is a call of torch's flash kernel; on CUDA the same rule 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 BLOCK = 128  # positions on a side of FlexAttention's blocks
+SHORT = 128  # positions of a row below which the dense mask is the faster on a CPU
 FLEX_HEAD = 16  # features of a head below which FlexAttention has no kernel
 
 
@@ -65,7 +66,8 @@ class Sight:
             begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
             first = torch.where(begins, at, 0).cummax(1).values
         first = torch.maximum(first, at - reach + 1)
-        return cls(first, _blocks(first) if device.type == "cuda" else None, causal=False)
+        sight = cls(first, _blocks(first) if device.type == "cuda" else None, causal=False)
+        return cls(mask=sight.dense(), causal=False) if device.type == "cpu" and length < SHORT else sight
 
     def dense(self) -> Tensor:
         """`first` as a mask: [batch, 1, length, length] bool."""
@@ -133,20 +135,14 @@ def _listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("medloom::attend_within", mutates_args=(),
                          schema="(Tensor q, Tensor k, Tensor v, Tensor first) -> (Tensor, Tensor)")
 def _attend_within(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))  # the kernel does not look
-    out, sums = _outputs(q)
-    for row, queries, keys, mask in _pieces(first, q.dtype):
-        out[row, :, queries], sums[row, :, queries] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            q[row, :, queries], k[row, :, keys], v[row, :, keys], 0.0, mask is None, attn_mask=mask)
-    return out, sums
+    found = [_forward(*document) for document in _documents(first, q, k, v)]
+    return _joined([out for out, _ in found], len(q)), _joined([sums for _, sums in found], len(q))
 
 
 @_attend_within.register_fake
-def _outputs(q: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-    """Room for the output, laid out so that a position's heads lie side by side, and for the logarithms of the softmax's sums."""
-    batch, heads, length, size = q.shape
+def _(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     kind = torch.float64 if q.dtype == torch.float64 else torch.float32
-    return q.new_empty(batch, length, heads, size).transpose(1, 2), q.new_empty(batch, heads, length, dtype=kind)
+    return _like(q), _like(q[..., 0].to(kind))
 
 
 @torch.library.custom_op("medloom::attend_within_backward", mutates_args=(),
@@ -154,20 +150,14 @@ def _outputs(q: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
                                 " -> (Tensor, Tensor, Tensor)")
 def _attend_within_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor,
                             sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
-    grads = (torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v))
-    for row, queries, keys, mask in _pieces(first, q.dtype):
-        parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            grad[row, :, queries], q[row, :, queries], k[row, :, keys], v[row, :, keys], out[row, :, queries], sums[row, :, queries],
-            0.0, mask is None, attn_mask=mask)
-        for whole, part, where in zip(grads, parts, (queries, keys, keys), strict=True):
-            whole[row, :, where] += part
-    return grads
+    found = [_backward(*document) for document in _documents(first, grad, q, k, v, out, sums)]
+    of_q, of_k, of_v = ([parts[which] for parts in found] for which in range(3))
+    return _joined(of_q, len(q)), _joined(of_k, len(q)), _joined(of_v, len(q))
 
 
 @_attend_within_backward.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(q), _like(k), _like(v)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -181,23 +171,58 @@ def _differentiate(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | N
 _attend_within.register_autograd(_differentiate, setup_context=_keep)
 
 
-def _pieces(first: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, slice, slice, Tensor | None]]:
-    """Rows, queries and keys to compute together, and the mask where they are not simply causal.
+def _documents(first: Tensor, *tensors: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Row by row and document by document: how far back its last position sees, then the tensors' parts, each [1, heads, size, ...]."""
+    begins = first == torch.arange(first.shape[1])
+    starts = begins.flatten().nonzero()[:, 0]
+    ends = torch.cat((starts[1:], torch.tensor([first.numel()])))
+    lasts = (ends - 1) % first.shape[1]
+    reach = iter((lasts + 1 - first.flatten()[ends - 1]).tolist())
+    sizes = [part.tolist() for part in torch.split(ends - starts, begins.sum(1).tolist())]
+    # The kernel takes for granted that the features of a head lie side by side.
+    rows = (torch.split(x if x.dim() < 4 or x.stride(-1) == 1 else x.contiguous(), 1) for x in tensors)
+    for own, *row in zip(sizes, *rows, strict=True):
+        for parts in zip(*(torch.split(x, own, 2) for x in row), strict=True):
+            yield next(reach), *parts
 
-    A document within its window is one piece; a longer one is cut every `window` positions, and each piece sees its own and those before.
-    """
-    length = first.shape[1]
-    at = torch.arange(length)
-    begins = (first == at).nonzero().tolist()
-    for (row, start), (next_row, next_start) in zip(begins, [*begins[1:], [-1, 0]], strict=True):
-        stop = next_start if next_row == row else length
-        window = stop - int(first[row, stop - 1])
-        rows = slice(row, row + 1)
-        if window == stop - start:
-            yield rows, slice(start, stop), slice(start, stop), None
-            continue
-        for begin in range(start, stop, window):
-            end, low = min(begin + window, stop), int(first[row, begin])
-            key, query = at[low:end], at[begin:end, None]
-            hidden = (key < first[row, begin:end, None]) | (key > query)
-            yield rows, slice(begin, end), slice(low, end), torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)
+
+def _forward(window: int, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """A document's attention and the logarithms of its softmax's sums."""
+    kernel: Callable[..., tuple[Tensor, Tensor]] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    if window >= q.shape[2]:
+        return kernel(q, k, v, 0.0, True)
+    bands = [kernel(q[:, :, own], k[:, :, seen], v[:, :, seen], 0.0, False, attn_mask=mask) for own, seen, mask in _bands(q, window)]
+    return torch.cat([out for out, _ in bands], 2), torch.cat([sums for _, sums in bands], 2)
+
+
+def _backward(window: int, grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A document's gradients."""
+    kernel: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    if window >= q.shape[2]:
+        return kernel(grad, q, k, v, out, sums, 0.0, True)
+    grads = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for own, seen, mask in _bands(q, window):  # a key is seen from its own band and from the next
+        parts = kernel(grad[:, :, own], q[:, :, own], k[:, :, seen], v[:, :, seen], out[:, :, own], sums[:, :, own], 0.0, False,
+                       attn_mask=mask)
+        for whole, where, part in zip(grads, (own, seen, seen), parts, strict=True):
+            whole[:, :, where] += part
+    return grads
+
+
+def _bands(q: Tensor, window: int) -> Iterator[tuple[slice, slice, Tensor]]:
+    """A document longer than its window, `window` queries at a time: these, the keys that they see, and which of them each sees."""
+    for begin in range(0, q.shape[2], window):
+        end, low = min(begin + window, q.shape[2]), max(0, begin - window + 1)
+        back = torch.arange(begin, end)[:, None] - torch.arange(low, end)
+        yield slice(begin, end), slice(low, end), q.new_zeros(back.shape).masked_fill_((back < 0) | (back >= window), -torch.inf)
+
+
+def _joined(parts: list[Tensor], batch: int) -> Tensor:
+    """Documents, [1, heads, size, ...] each, as rows again: [batch, heads, length, ...], a position's heads side by side."""
+    whole = torch.cat([part.transpose(1, 2) for part in parts], dim=1)
+    return whole.view(batch, -1, *whole.shape[2:]).transpose(1, 2)
+
+
+def _like(x: Tensor) -> Tensor:
+    """Room for what `_joined` gives of this shape."""
+    return x.new_empty(x.transpose(1, 2).shape).transpose(1, 2)

@@ -205,7 +205,7 @@ class Llama(nn.Module):
         x = self.model.embed_tokens(tokens) if self.model.embed_tokens is not None else tokens
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         sight = Sight.of(tokens.shape[0], length, tokens.device, segments=segments, mask=mask, past=past,
-                         window=getattr(self.config, "window", None))
+                         window=self.config.window)
         for name, block in self.model.layers.items():
             x = block(x, cos, sin, sight, cache, name)
         return self.model.norm(x) if self.model.norm is not None else x

@@ -5,6 +5,7 @@ Tensors are read block by block, and the network is run layer by layer, so that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from .stored import Stored
 from .tokenizer import load_tokenizer
 from .weights import TABLES, is_redundant, load_model
 
-BLOCK = 1 << 24  # numbers compared at a time
+BLOCK = 1 << 20  # numbers compared at a time
 ROWS, LENGTH = 3, 64  # fixed sequences of tokens that both networks read
 ALIKE = 1e-4  # of scores computed in float32, as the network is held against transformers'
 BROKEN = 1e30  # stands for a difference that is no finite number
@@ -153,7 +154,7 @@ def _hint(name: str, first: Stored, second: Stored, config: ModelConfig, lowest:
         for halves, pairs, which in ((one, other, "B"), (other, one, "A")):
             # Hugging Face rotates halves of a head; Meta's and llama.cpp's files hold neighbours.
             if alike(halves.view(heads, 2, -1, *one.shape[1:]).transpose(1, 2).reshape(one.shape), pairs):
-                return f"{which} has its rows in rotary pairs, as Meta's files have: permute them"
+                return f"{which} has its rows in rotary pairs, as Meta's files have: they must be permuted"
     return None
 
 
@@ -203,8 +204,10 @@ def describe(found: Verification, listed: int = 8) -> str:
             figures = [f"{'-':>9}"] * 3
             if each.max_abs is not None:
                 figures = [f"{each.max_abs:9.2e}", f"{each.relative:9.2e}", f"{each.beyond:9d}"]
-            lines.append("  ".join([f"{each.name:<{width}}", *figures, each.kind]) + (f"  ({each.hint})" if each.hint else ""))
+            lines.append("  ".join([f"{each.name:<{width}}", *figures, each.kind]))
         lines += [_more(apart, listed).strip()] if len(apart) > listed else []
+        hints = Counter(each.hint for each in apart if each.hint)
+        lines += [f"{count} of them: {hint}" for hint, count in hints.items()]
     rounded = sum(1 for each in found.tensors if each.same and each.max_abs)
     exact = len(found.tensors) - len(apart) - rounded
     lines.append(f"{len(found.tensors)} tensors in both: {exact} equal, {rounded} equal but for rounding, {len(apart)} different")

@@ -57,6 +57,8 @@ class Recipe(Part):
                     raise ValueError(f"finetune.benchmarks names {name!r}, whose entry in evaluate.benchmarks has no train file")
             if self.finetune.replay and self.corpus is None:
                 raise ValueError("finetune.replay mixes in corpus text, and the recipe has no [corpus]")
+            if self.finetune.lora is not None and self.layout.tensor * self.layout.pipeline > 1:
+                raise ValueError("finetune.lora with layout.tensor or pipeline > 1: adapters are not split; layout.data shards too")
         if self.data is not None and self.world is not None:
             raise ValueError("a recipe has either data = a folder or a [world] that is written first, not both")
         if self.base.new is not None and self.pretrain is None:

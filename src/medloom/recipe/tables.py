@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -106,11 +106,45 @@ class Training(Part):
         return self
 
 
-class Finetuning(Training):
-    """Finetuning on the training questions of `benchmarks`; only the answers are learned. `replay` mixes in corpus text."""
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
-    benchmarks: tuple[str, ...] = Field(min_length=1)
+
+class Lora(Part):
+    """Finetuning by low-rank adapters (LoRA; DoRA with `dora`) beside the frozen `targets`, scaled by alpha / rank.
+
+    With `merge` the new model is the base and the adapter in one, with the adapter as peft reads it in a folder `adapter`. Without it
+    the adapter is all that is written, and what the road evaluates and exports is the model before.
+    """
+
+    rank: Positive = 16
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[Projection, ...] = Field(default=get_args(Projection), min_length=1)
+    dora: bool = False
+    merge: bool = True
+
+
+class Finetuning(Training):
+    """Finetuning on the training questions of `benchmarks`, and on `files` of one's own; only the answers are learned.
+
+    `files` are JSON lines with `messages` ({role, content}, roles system, user, assistant) or with `prompt` and `completion`. `template`
+    is how a conversation is written: "plain" as evaluation asks, "meditron" as the original was finetuned, "tokenizer" as the base
+    model's own chat template says. `replay` mixes in corpus text. `seed` is the recipe's where it is not given; it decides the order of
+    the examples and the first values of adapters.
+    """
+
+    benchmarks: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    template: Literal["plain", "chatml", "meditron", "llama2", "llama3", "mistral", "tokenizer"] = "plain"
+    lora: Lora | None = None
     replay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _has_examples(self) -> Finetuning:
+        if not self.benchmarks and not self.files:
+            raise ValueError("give benchmarks whose training questions are learned, or files of examples")
+        return self
 
 
 class Layout(Part):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .job import Job, run_job
 
 if TYPE_CHECKING:
+    from .adapters import merge_folder
     from .loop import Diverged
     from .stages import finetune, pretrain
 
-__all__ = ["Diverged", "Job", "finetune", "pretrain", "run_job"]
+__all__ = ["Diverged", "Job", "finetune", "merge_folder", "pretrain", "run_job"]
 
-_COMPUTES = {"Diverged": "loop", "finetune": "stages", "pretrain": "stages"}
+_COMPUTES = {"Diverged": "loop", "finetune": "stages", "merge_folder": "adapters", "pretrain": "stages"}
 
 
 def __getattr__(name: str) -> Any:

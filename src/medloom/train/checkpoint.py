@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from ..ledger import Refusal
 from ..ledger.files import read_json, sha256_file, write_json
@@ -58,7 +59,7 @@ class Checkpoints:
         if found["name"] is None:
             return 0
         tensors = self._tensors()
-        dcp.load(tensors, storage_reader=FileSystemReader(self.state / found["name"]), process_group=self._group, no_dist=self._group is None)
+        load(tensors, storage_reader=FileSystemReader(self.state / found["name"]), process_group=self._group, no_dist=self._group is None)
         for parameter in self.parameters.values():
             self.optimiser.state[parameter]["step"].fill_(float(found["updates"]))
         return int(found["step"])
@@ -78,7 +79,7 @@ class Checkpoints:
             temporary.mkdir()
         if self._group is not None:
             dist.barrier(self._group)
-        future: Any = dcp.async_save(self._tensors(), storage_writer=FileSystemWriter(temporary, sync_files=True),
+        future: Any = async_save(self._tensors(), storage_writer=FileSystemWriter(temporary, sync_files=True),
                                      process_group=self._group, no_dist=self._group is None)
         self._writing = threading.Thread(target=self._complete, args=(future, temporary, step, updates))
         self._writing.start()
@@ -101,7 +102,9 @@ class Checkpoints:
             rank = 0 if self._group is None else dist.get_rank()
             digests = {path.name: sha256_file(path) for path in temporary.glob(f"__{rank}_*")}
         except BaseException as error:  # handed to whoever waits for it, on every rank
-            failure = _cause(error)
+            # torch's writer says of a full disk anything but that.
+            full = shutil.disk_usage(self.state).free < sum(tensor.nbytes for tensor in self._tensors().values())
+            failure = OSError(errno.ENOSPC, "No space left on device", str(self.state)) if full else error
         gathered: list[Any] = [(digests, failure is None)]
         try:
             if self._group is not None:
@@ -171,12 +174,11 @@ class Metrics:
         self.path = state / "metrics.jsonl"
         self.path.touch()
         self._stream = self.path.open("rb+")
-        self.rows: list[dict[str, Any]] = [json.loads(self._stream.readline()) for _ in range(done)]
+        self.before: list[dict[str, Any]] = [json.loads(self._stream.readline()) for _ in range(done)]
         self._stream.truncate()
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a step."""
-        self.rows.append(row)
         self._stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._stream.flush()
 
@@ -187,18 +189,6 @@ class Metrics:
     def close(self) -> None:
         """Close; the file stays."""
         self._stream.close()
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What stopped a checkpoint, out of torch's wrapping: the machine's refusal where that is what it was."""
-    inner = [found for found, _ in getattr(error, "failures", {}).values()]
-    for found in (error, error.__cause__, error.__context__, *inner):
-        if isinstance(found, OSError):
-            return found
-        text = str(found)
-        if "No space left on device" in text:
-            return OSError(errno.ENOSPC, "No space left on device", "the state folder")
-    return error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..ledger import Refusal
-from ..model import Llama, ModelConfig, load_weights
+from ..model import Llama, ModelConfig
 from ..recipe import Layout, Training
-from .data import Batch
 from .device import computing
 from .learner import Learner
+from .loader import Loaded
 from .mesh import Ranks
 from .parallel import parallelise
 from .pipeline import parts, places, schedule
@@ -28,7 +27,8 @@ def check_layout(layout: Layout, config: ModelConfig, settings: Training) -> Non
     """Refuse a layout that this network or these settings do not fit, with what would."""
     tensor, stages, micro = layout.tensor, layout.pipeline * layout.stages, settings.batch // settings.micro_batch
     for name, size in (("attention heads", config.heads), ("key-value heads", config.kv_heads),
-                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length)):
+                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length),
+                       ("rows of the embedding", config.vocab_size)):
         if size % tensor:
             raise Refusal(f"layout.tensor = {tensor} does not divide the {size} {name}; take a divisor")
     if stages > config.layers:
@@ -79,17 +79,17 @@ class Engine:
         for learner in self.learners:
             learner.to_empty(device=self.ranks.device)
 
-    def load(self, folder: Path) -> None:
-        """Read this rank's part of the weights of a model folder."""
-        for learner in self.learners:
-            load_weights(learner.network, folder)
+    @property
+    def networks(self) -> list[Llama]:
+        """The parts of the plain network that this rank has."""
+        return [learner.network for learner in self.learners]
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """This rank's parameters, by their Hugging Face names."""
         for learner in self.learners:
             yield from learner.network.named_parameters()
 
-    def forward_backward(self, batch: Batch, scale: float) -> Tensor:
+    def forward_backward(self, batch: Loaded, scale: float) -> Tensor:
         """Add the gradients of this rank's rows to those there are, and give their summed loss (0 where another stage has it).
 
         `scale` multiplies the summed loss: 1 / counted tokens of the whole batch.
@@ -109,7 +109,7 @@ class Engine:
         return total
 
     @torch.no_grad()
-    def measure(self, batch: Batch) -> Tensor:
+    def measure(self, batch: Loaded) -> Tensor:
         """The summed loss of this rank's rows without learning from them."""
         for learner in self.learners:
             learner.eval()
@@ -127,18 +127,17 @@ class Engine:
     def _computing(self) -> Any:
         return computing(self.precision, self.ranks.device) if self.ranks.mesh is None else nullcontext()
 
-    def _micro_batches(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        named = _tensors(batch)
+    def _micro_batches(self, batch: Loaded) -> Iterator[dict[str, Tensor]]:
         size = self.settings.micro_batch // self.ranks.layout.data
         for first in range(0, len(batch.inputs), size):
-            yield {name: tensor[first : first + size] for name, tensor in named.items()}
+            yield batch.on(self.ranks.device, slice(first, first + size))
 
-    def _through_pipeline(self, batch: Batch, backward: bool) -> Tensor:
+    def _through_pipeline(self, batch: Loaded, backward: bool) -> Tensor:
         layout, settings = self.ranks.layout, self.settings
         if self._schedule is None:
             self._schedule = schedule(self.learners, self.ranks, settings.micro_batch // layout.data, settings.length,
                                       settings.batch // settings.micro_batch, self.precision, lambda loss, _: loss.sum() * self._scale)
-        named = _tensors(batch)
+        named = batch.on(self.ranks.device)
         tokens = named.pop("inputs")
         losses: list[Tensor] = []
         given = (tokens,) if any(learner.network.part.embeds for learner in self.learners) else ()
@@ -147,7 +146,3 @@ class Engine:
         run(*given, target=tokens if last else None, losses=losses if last else None, **named)
         return torch.stack(losses).sum().detach() / self._scale if last else torch.zeros((), device=self.ranks.device)
 
-
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    found = {name: getattr(batch, name) for name in ("inputs", "positions", "targets", "counted", "segments")}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}

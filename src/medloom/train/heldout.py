@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..model import TokenStore
-from .data import Rows, StreamRows
+from .data import Documents, Rows, StreamRows
 
 
-def open_heldout(tokens: Path, length: int) -> dict[str, Rows]:
+def open_heldout(tokens: Path, length: int, documents: Documents = "apart") -> dict[str, Rows]:
     """The rows of each domain that a tokenised corpus holds out (`heldout/DOMAIN.bin` and `.idx`); none where it holds out nothing.
 
     Documents lie end to end and are cut every `length` tokens, as those that are trained on. Raises Refusal for a file that is cut short.
@@ -19,7 +19,7 @@ def open_heldout(tokens: Path, length: int) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for index in sorted((tokens / "heldout").glob("*.idx")):
         store = TokenStore.open(index.with_suffix(""))
-        rows = StreamRows(store, np.arange(len(store)), length)
+        rows = StreamRows(store, np.arange(len(store)), length, documents)
         if len(rows):
             found[index.stem] = rows
     return found

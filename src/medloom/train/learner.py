@@ -72,7 +72,7 @@ def vocabulary_parallel_cross_entropy(scores: Tensor, targets: Tensor, begin: in
 
     scores: [..., tokens of this rank], float32; targets: [...]. Returns loss and log-normaliser of each position, [...], on every rank.
     """
-    loss, normaliser = _CrossEntropy.apply(scores, targets, begin, group)
+    loss, normaliser = _CrossEntropy.apply(scores, targets, begin, group)  # type: ignore[no-untyped-call]
     return loss, normaliser
 
 

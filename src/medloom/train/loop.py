@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from ..ledger import Progress, Refusal, Stopped
-from ..recipe import Training
 from .checkpoint import Checkpoints, Metrics
-from .data import PADDING, Batch, Rows, batch
+from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
+from .loader import Loaded, Loader
 from .optimise import adamw, rate
 from .watch import Watch
 
@@ -63,19 +63,23 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
                               settings.keep_last, settings.keep_every)
     done = checkpoints.restore()
     metrics = Metrics(state, done) if ranks.first else None
-    past: list[dict[str, Any]] = ranks.share(metrics.rows if metrics is not None else None)
+    past: list[dict[str, Any]] = ranks.share(metrics.before if metrics is not None else None)
     tokens = before = sum(int(row["tokens"]) for row in past)
     updates = sum(not row.get("skipped", False) for row in past)
-    waited = saving = 0.0
+    saving = 0.0
     started = saved = time.monotonic()
+    loader = Loader(rows, size=settings.batch, vocab_size=engine.learners[0].vocabulary, start=done, steps=steps, rank=ranks.data,
+                    ranks=ranks.layout.data, device=ranks.device)
     opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
-    with _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
+    with loader, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
         if done or checkpoints.damaged:
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
-        for step, here in enumerate(_batches(engine, rows, done, steps), done):
-            row = _step(engine, optimiser, here, past, step, steps, state)
-            if heldout is not None and settings.heldout_every and (step + 1) % settings.heldout_every == 0:
+        for step, batch in enumerate(loader, done):
+            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step
+            row = _step(engine, optimiser, batch, past, step, steps, state)
+            last = step + 1 == steps
+            if heldout is not None and settings.heldout_every and ((step + 1) % settings.heldout_every == 0 or last):
                 row["heldout"] = dict(heldout())
             tokens, updates = tokens + int(row["tokens"]), updates + (not row.get("skipped", False))
             past.append(row)
@@ -83,7 +87,6 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
                 metrics.add(row)
             now = time.monotonic()
             task.advance(1, told.add(row))
-            last = step + 1 == steps
             stop, due = ranks.any(asked(), now - saved >= settings.checkpoint_seconds)
             if (stop or due) and not last:
                 checkpoints.save(step + 1, updates, metrics)
@@ -101,15 +104,15 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
         "skipped": sum(bool(row.get("skipped")) for row in past), "damaged_checkpoints": [path.name for path in checkpoints.damaged],
         "first_loss": past[0]["loss"], "last_loss": past[-1]["loss"],
         "precision": "bf16" if engine.precision == torch.bfloat16 else "fp32", "device": ranks.device.type,
-        "layout": ranks.layout.model_dump(mode="json"), "training_seconds": seconds, "saving_seconds": saving, "waited_seconds": waited,
-        "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
+        "layout": ranks.layout.model_dump(mode="json"), "training_seconds": seconds, "saving_seconds": saving,
+        "waited_seconds": loader.waited, "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
 
 
-def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Batch, past: list[dict[str, Any]], step: int, steps: int,
+def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Loaded, past: list[dict[str, Any]], step: int, steps: int,
           state: Path) -> dict[str, Any]:
     """One optimiser step; its line of metrics. `tokens` are those read, `learned` those counted in the loss."""
     settings, ranks = engine.settings, engine.ranks
-    here = torch.tensor([float((batch.segments != PADDING).sum()), float(batch.counted.sum())], device=ranks.device, dtype=torch.float64)
+    here = torch.tensor([batch.tokens, int(batch.counted.sum())], device=ranks.device)
     read, learned = (int(count) for count in ranks.total(here, "replicate", "shard").tolist())
     if not learned:
         raise Refusal(f"step {step}: no token of this batch is to be learned; are all the masks 0, or the documents one token long?")
@@ -148,13 +151,13 @@ def _fault(loss: float, norm: float, past: list[dict[str, Any]], spike: float | 
     return ""
 
 
-def _keep(batch: Batch, state: Path, step: int, engine: Engine) -> Path:
+def _keep(batch: Loaded, state: Path, step: int, engine: Engine) -> Path:
     """Leave the rows of a bad batch for whoever looks into it, a file for each data-parallel rank."""
     path = state / f"bad-batch-{step:08d}-{engine.ranks.data}.npz"
     if engine.ranks.along("pipeline") == 0 and engine.ranks.along("tensor") == 0:
         state.mkdir(parents=True, exist_ok=True)
-        names = ("inputs", "targets", "counted", "segments")
-        np.savez_compressed(path, **{name: getattr(batch, name).cpu().numpy() for name in names})
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in batch.on(torch.device("cpu")).items()}
+        np.savez_compressed(path, **arrays)
     return path
 
 
@@ -162,13 +165,6 @@ def optimiser_parameters(optimiser: torch.optim.Optimizer) -> Iterator[torch.nn.
     """All that an optimiser changes."""
     for group in optimiser.param_groups:
         yield from group["params"]
-
-
-def _batches(engine: Engine, rows: Rows, done: int, steps: int) -> Iterator[Batch]:
-    from .provisional import to_torch
-    settings, ranks = engine.settings, engine.ranks
-    for step in range(done, steps):
-        yield to_torch(batch(rows, step, settings.batch, engine.learners[0].vocabulary), ranks)
 
 
 @contextmanager

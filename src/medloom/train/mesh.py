@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from ..ledger import Refusal
@@ -25,8 +26,8 @@ PATIENCE = timedelta(minutes=10)  # a rank that waits longer for another takes i
 class Ranks:
     """This process among those of a layout. Without a mesh it is alone, and every collective below is the identity."""
 
-    layout: Layout = Layout()
-    device: torch.device = torch.device("cpu")
+    layout: Layout
+    device: torch.device
     mesh: DeviceMesh | None = None
 
     def along(self, *axes: str) -> int:
@@ -95,7 +96,7 @@ def joined(layout: Layout, device: torch.device) -> Iterator[Ranks]:
             torch.cuda.set_device(device)
         # Checkpoints are coordinated on the CPU, beside the collectives of the accelerator.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        alone: dict[str, Any] = {"store": dist.HashStore(), "rank": 0, "world_size": 1} if world == 1 else {}
+        alone: dict[str, Any] = {"store": HashStore(), "rank": 0, "world_size": 1} if world == 1 else {}
         dist.init_process_group(backend, timeout=PATIENCE, **alone)
     try:
         yield Ranks(layout, device, grid(layout, device.type))

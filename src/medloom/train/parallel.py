@@ -82,7 +82,7 @@ def recompute(network: Llama, whole: bool) -> None:
     more: dict[str, Any] = {} if whole else {"context_fn": functools.partial(create_selective_checkpoint_contexts, _policy)}
     for block in network.model.layers.values():
         # In place of the method, not around the module: parameter names stay Hugging Face's.
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, **more)  # type: ignore[method-assign]
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, **more)
 
 
 def compile_blocks(learner: Learner) -> None:
@@ -104,7 +104,8 @@ def shard(learner: Learner, ranks: Ranks, precision: torch.dtype) -> None:
     """Fully sharded, hybrid or replicated data parallel: weights, gradients and averages in float32 shares, gathered block by block in
     the precision of the matrix products; gradients are averaged over the data-parallel ranks in float32."""
     axes = ("shard",) if ranks.layout.sharding == "full" else ("replicate", "shard")
-    policy = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32) if precision != torch.float32 else MixedPrecisionPolicy()
+    exact = precision == torch.float32
+    policy = MixedPrecisionPolicy() if exact else MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     # Within a pipeline a block runs many times a step: its weights are gathered once for all of them.
     options: dict[str, Any] = {"mesh": ranks.axis(*axes), "mp_policy": policy, "reshard_after_forward": ranks.layout.pipeline == 1}
     for block in learner.network.model.layers.values():

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.pipelining import PipelineStage
-from torch.distributed.pipelining.schedules import Schedule1F1B, ScheduleInterleaved1F1B
 
 from ..model import ModelConfig, Part
 from ..recipe import Layout
@@ -37,11 +35,13 @@ def places(layout: Layout, rank: int) -> list[int]:
 def schedule(learners: Sequence[Learner], ranks: Ranks, rows: int, length: int, micro_batches: int, precision: torch.dtype,
              loss: Callable[[Tensor, Tensor], Tensor]) -> Any:
     """The schedule of this rank's stages, for micro-batches of `rows` x `length` tokens; `loss` of what the last stage gives."""
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B  # seconds to import, so only here
+
     layout, group = ranks.layout, ranks.axis("pipeline").get_group()
     config = learners[0].network.config
     tokens = torch.empty(rows, length, dtype=torch.int64, device="meta")
     hidden = torch.empty(rows, length // layout.tensor, config.hidden_size, dtype=precision, device="meta")
-    stages = [PipelineStage(learner, place, layout.pipeline * layout.stages, ranks.device, group=group,
+    stages: list[Any] = [PipelineStage(learner, place, layout.pipeline * layout.stages, ranks.device, group=group,
                             input_args=tokens if learner.network.part.embeds else hidden.clone().requires_grad_(),
                             output_args=(torch.empty(1, device="meta") if learner.network.part.scores else hidden.clone()).requires_grad_())
               for learner, place in zip(learners, places(layout, ranks.along("pipeline")), strict=True)]

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..ledger import Refusal
-from ..model import Llama, ModelConfig, Part, load_weights
-from .data import Batch
+from ..model import Llama, ModelConfig, Part
 from .engine import Engine
 from .learner import Learner
+from .loader import Loaded
 
+Fill = Callable[[Llama], None]
 CLOSE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # nats a token
 
 
-def check_start(engine: Engine, batch: Batch, folder: Path) -> tuple[float, float]:
+def check_start(engine: Engine, batch: Loaded, folder: Path, fill: Fill) -> tuple[float, float]:
     """The loss of the first row of a batch, in nats a token: as the engine has it, and as the folder's weights give it, layer by layer.
 
-    Every rank calls it with its share of the same batch. Raises Refusal where the two differ: then weights were lost or misplaced on the
-    way into the layout.
+    `fill` reads the folder's weights into a network or a part of one. Every rank calls it with its share of the same batch. Raises
+    Refusal where the two differ: then weights were lost or misplaced on the way into the layout.
     """
     ranks = engine.ranks
     one = torch.zeros_like(batch.counted)
     if ranks.data == 0:
         one[0] = batch.counted[0]
     rows = len(batch.counted) if ranks.layout.pipeline > 1 else 1
-    first = replace(batch, **{name: tensor[:rows] for name, tensor in (vars(batch) | {"counted": one}).items() if tensor is not None})
-    found = torch.stack((engine.measure(first).double(), first.counted.sum().double() if ranks.along("pipeline") == 0
+    few: dict[str, Any] = {name: tensor[:rows] for name, tensor in (vars(batch) | {"counted": one}).items()
+                           if isinstance(tensor, torch.Tensor)}
+    first = replace(batch, **few)
+    found = torch.stack((engine.measure(first).double(), first.counted.sum().double().to(ranks.device) if ranks.along("pipeline") == 0
                          else torch.zeros((), dtype=torch.float64, device=ranks.device)))
     loss, counted = ranks.total(found, "replicate", "shard", "pipeline").tolist()
     if not counted:
         return 0.0, 0.0
-    whole = folder_loss(engine.config, first, folder, engine.learners[0].vocabulary) if ranks.first else 0.0
+    whole = folder_loss(engine.config, first, fill, engine.learners[0].vocabulary, ranks.device) if ranks.first else 0.0
     loss, whole = loss / counted, ranks.share(whole) / counted
     if not abs(loss - whole) <= CLOSE[engine.precision]:
         raise Refusal(f"{folder}: the network in its layout begins at a loss of {loss:.4f} on the first row, and the weights of the folder "
@@ -42,22 +47,21 @@ def check_start(engine: Engine, batch: Batch, folder: Path) -> tuple[float, floa
 
 
 @torch.no_grad()
-def folder_loss(config: ModelConfig, batch: Batch, folder: Path, vocabulary: int) -> float:
-    """The summed loss of the first row of a batch by the weights of a folder, read one layer at a time, in float32."""
-    device = batch.inputs.device
-    row = {name: tensor[:1] for name, tensor in batch.__dict__.items() if tensor is not None}
+def folder_loss(config: ModelConfig, batch: Loaded, fill: Fill, vocabulary: int, device: torch.device) -> float:
+    """The summed loss of the first row of a batch by weights that are read one layer at a time, in float32."""
+    row = batch.on(device, slice(1))
     x = row["inputs"]
     parts = [Part(0, 0, True, False), *(Part(layer, layer + 1, False, False) for layer in range(config.layers))]
     for part in parts:
-        x = _loaded(config, part, folder, device)(x, positions=row["positions"], segments=row.get("segments"))
-    last = _loaded(config, Part(config.layers, config.layers, config.tied, True), folder, device)
+        x = _loaded(config, part, fill, device)(x, positions=row["positions"], segments=row.get("segments"))
+    last = _loaded(config, Part(config.layers, config.layers, config.tied, True), fill, device)
     assert last.model.norm is not None
     return float(Learner(last, vocabulary=vocabulary).loss(last.model.norm(x), row["targets"], row["counted"]))
 
 
-def _loaded(config: ModelConfig, part: Part, folder: Path, device: torch.device) -> Llama:
+def _loaded(config: ModelConfig, part: Part, fill: Fill, device: torch.device) -> Llama:
     with torch.device("meta"):
         network = Llama(config, part)
     network = network.to_empty(device=device)
-    load_weights(network, folder)
+    fill(network)
     return network.eval()
