@@ -110,6 +110,54 @@ _stage("export", "Walk a recipe's road as far as the GGUF files and what each of
 _stage("card", "Walk a recipe's whole road and write the model card.")
 
 
+@app.command(epilog="Example: medloom launch recipes/meditron-7b.toml --nodes 4 --gpus 8 --slurm --partition gpu --time 24:00:00")
+def launch(recipe: RecipeFile, nodes: Annotated[int, typer.Option(min=1, help="Hosts that take part.")] = 1,
+           gpus: Annotated[int, typer.Option(min=1, help="Accelerators of each, and so processes.")] = 8,
+           slurm: Annotated[bool, typer.Option("--slurm", help="Write a batch script for Slurm.")] = False,
+           partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
+           account: Annotated[str | None, typer.Option(help="Slurm's account.")] = None,
+           time_: Annotated[str, typer.Option("--time", help="Slurm's time limit; a run that needs longer saves and queues again.")
+                            ] = "24:00:00",
+           cpus: Annotated[int | None, typer.Option(min=1, help="Processors of each node [default: whole nodes].")] = None,
+           sbatch: Annotated[list[str] | None, typer.Option("--sbatch", metavar="KEY=VALUE", help="Another option of sbatch; repeatable.")
+                             ] = None,
+           host: Annotated[str | None, typer.Option(help="Without Slurm: the first host's name [default: this one's].")] = None,
+           port: Annotated[int, typer.Option(min=1, max=65535, help="Without Slurm: where the hosts meet on the first.")] = 29400,
+           out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The script [default: medloom-NAME.sbatch].")] = None,
+           run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Where the run is kept [default: runs/NAME].")] = None,
+           set_: Set = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Tell how to run a recipe on several hosts: a batch script for Slurm, or the command for each host.
+
+    All hosts must see DIR under the same path.
+    """
+    import shlex
+    import socket
+
+    from .ledger.files import write_text
+    from .train.hosts import by_hand, check_layout
+    from .train.slurm import Allocation, batch_script
+
+    read = _read(recipe, set_)
+    check_layout(read, nodes, gpus)
+    folder = (run or Path("runs") / read.name).absolute()
+    words = [sys.executable, "-m", "medloom", "run", str(recipe.absolute()), *(f"--set={override}" for override in set_ or ())]
+    words += ["--out", str(folder)]
+    if slurm:
+        script = (out or Path(f"medloom-{read.name}.sbatch")).absolute()
+        wanted = Allocation(nodes, gpus, time_, partition, account, cpus, tuple(sbatch or ()))
+        write_text(script, batch_script(read, wanted, words, script.parent))
+        commands = {"first": shlex.join(["sbatch", str(script)])}
+    else:
+        commands = by_hand(words, folder, nodes, gpus, host or socket.gethostname(), port)
+    if as_json:
+        _print_json({"commands": commands, "script": str(script) if slurm else None})
+        return
+    for which, command in commands.items():
+        if len(commands) > 1 and not quiet:
+            typer.echo(f"# on {'the first host' if which == 'first' else 'every other host'}:", err=True)
+        typer.echo(command)
+
+
 @app.command(epilog="Example: medloom sweep recipes/meditron-7b.toml --seeds 1 2 3")
 def sweep(recipe: RecipeFile,
           more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
@@ -442,22 +490,28 @@ def _print_json(value: Any) -> None:
 
 
 def main() -> None:
-    """Run a verb. Exit codes: 0 done, 1 the answer is no, 2 bad input, 3 failed inside, 130 interrupted."""
+    """Run a verb. Exit codes: 0 done, 1 the answer is no, 2 bad input, 3 failed inside, 75 stopped and saved, 130 interrupted."""
     # Threads that spin while they wait cost a training step up to eight times its time where another program shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except Exception as error:
-        from .ledger import Refusal
+        from .ledger import Broken, Refusal, Stopped
 
         if isinstance(error, Refusal):
             typer.echo(f"medloom: {error}", err=True)
             sys.exit(2)
+        if isinstance(error, Stopped):
+            typer.echo(f"medloom: {error}; the same command goes on from there", err=True)
+            sys.exit(75)
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             typer.echo(f"medloom: {error.filename or 'output'}: {error.strerror}; mend that and give the same command again", err=True)
             sys.exit(2)
-        import traceback
+        if isinstance(error, Broken):
+            typer.echo(f"medloom: {error}", err=True)
+        else:
+            import traceback
 
-        traceback.print_exc()
+            traceback.print_exc()
         typer.echo("medloom: failed inside; what was finished is kept, and the same command goes on from there", err=True)
         sys.exit(3)

@@ -206,14 +206,20 @@ class Road:
 
     def _add_training(self) -> None:
         pretraining, finetuning, seed = self.recipe.pretrain, self.recipe.finetune, self.recipe.seed
+        layout, hardware, name = self.recipe.layout, self.recipe.hardware, self.recipe.name
+
+        def watch(space: Workspace) -> Path:
+            return space.out.parents[1] / "watch"  # beside the steps: it has clocks in it, and is no output of any
+
         if pretraining is not None:
             assert self._tokens is not None
 
             def pretrained(space: Workspace) -> Mapping[str, Any]:
-                from .train import pretrain
+                from .train import Job, run_job
 
-                return pretrain(pretraining, model=space.inputs["model"], tokens=space.inputs["tokens"], out=space.out,
-                                state=space.state, seed=seed, progress=space.progress)
+                job = Job(stage="pretrain", settings=pretraining, layout=layout, hardware=hardware, model=space.inputs["model"],
+                          tokens=space.inputs["tokens"], out=space.out, state=space.state, watch=watch(space), project=name, seed=seed)
+                return run_job(job, space.progress)
 
             self.models["pretrained"] = self._add(Step(
                 "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
@@ -224,11 +230,12 @@ class Road:
             more: dict[str, Place] = {"tokens": self._tokens} if finetuning.replay and self._tokens is not None else {}
 
             def finetuned(space: Workspace) -> Mapping[str, Any]:
-                from .train import finetune
+                from .train import Job, run_job
 
-                return finetune(finetuning, model=space.inputs["model"], examples=space.inputs["examples"] / "examples.jsonl",
-                                replay=space.inputs.get("tokens"), out=space.out, state=space.state, seed=own_seed,
-                                progress=space.progress)
+                job = Job(stage="finetune", settings=finetuning, layout=layout, hardware=hardware, model=space.inputs["model"],
+                          examples=space.inputs["examples"] / "examples.jsonl", replay=space.inputs.get("tokens"), out=space.out,
+                          state=space.state, watch=watch(space), project=name, seed=own_seed)
+                return run_job(job, space.progress)
 
             step = self._add(Step(
                 "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, own_seed),
@@ -401,4 +408,4 @@ def _asked(benchmark: Benchmark) -> dict[str, Any]:
 
 def _trained_alike(settings: Training, seed: int, *others: str) -> dict[str, Any]:
     """What of the settings decides the weights: not how often a checkpoint is taken, nor `others`, which decide the step before."""
-    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "tokens", *others}), "seed": seed}
+    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "loggers", "tokens", *others}), "seed": seed}

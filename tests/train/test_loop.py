@@ -44,7 +44,7 @@ def test_it_learns_and_says_so(model: Path, corpus: Path, tmp_path: Path) -> Non
     assert figures["last_loss"] < 0.7 * figures["first_loss"]
     assert figures["learned_tokens"] == 5 * sum(len(ids) - 1 for ids in load_tokenizer(model).encode_documents(sentences(model, corpus)))
     names = set(digests(tmp_path / "out"))
-    assert names == {"config.json", "generation_config.json", "model.safetensors", "metrics.jsonl", "loss.png",
+    assert names == {"config.json", "generation_config.json", "model.safetensors", "metrics.jsonl", "curves.png",
                      "tokenizer.model", "tokenizer.json", "tokenizer_config.json"}
     lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
     assert len(lines) == figures["steps"] and lines[0]["loss"] == figures["first_loss"]

@@ -18,6 +18,7 @@ from medloom.recipe import Corpus, Source
 
 from .document import ShardWriter, tables
 from .engine import run_shards
+from .heldout import write_heldout
 from .mixture import Stock, mix
 from .order import name_keys
 from .passport import write_passport
@@ -65,9 +66,9 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
     Writes `out/train.bin` and `.idx` (Megatron's form; each document opened and closed as the tokenizer does), `out/documents.parquet`
     (schema DOCUMENTS, a row per document of the store; a text beyond PIECE tokens is several, numbered by `piece`, of which the
     first is opened and the last closed), `out/order.npy` (int64 numbers of documents in training order, see `mixture.mix`),
-    `out/mixture.json` and `out/passport.parquet` (the sketch of all that the order reads); with `settings.special_tokens` also
-    `out/tokenizer`, the model's tokenizer with those added, which the tokens are of. Finished shards wait in `state`. Raises Refusal
-    where there is no corpus or no tokenizer.
+    `out/mixture.json`, `out/passport.parquet` (the sketch of all that the order reads) and a store `out/heldout/DOMAIN` of each domain's
+    held-out documents; with `settings.special_tokens` also `out/tokenizer`, the model's tokenizer with those added, which the tokens
+    are of. Finished shards wait in `state`. Raises Refusal where there is no corpus or no tokenizer.
     """
     from medloom.model import MEDITRON_TOKENS, TokenStore, TokenStoreWriter, extend_tokenizer, load_tokenizer
 
@@ -104,10 +105,11 @@ def tokenise_corpus(corpus: Path, model: Path, settings: Corpus, sources: Sequen
     read[order] = True
     rows = [(shard.part, shard.documents, record["rows"]) for shard, record in zip(shards, records, strict=True)]
     bytes_read = int(size * int(stock.lengths[read].sum()) / max(length, 1))
+    heldout = write_heldout(corpus, tokenizer, seed, out / "heldout")
     passport = write_passport(rows, read, bytes_read, settings, out, state, progress)
     return {"tokens_in_stock": length, "documents_in_stock": sum(record["documents"] for record in records),
-            "bytes_per_token": size / max(length, 1), "mixture": account, "passport": passport, "wall_seconds": seconds,
-            "cpu_seconds": sum(record["cpu_seconds"] for record in records), "tokens_per_second": length / seconds}
+            "bytes_per_token": size / max(length, 1), "mixture": account, "passport": passport, "heldout_tokens": heldout,
+            "wall_seconds": seconds, "cpu_seconds": sum(record["cpu_seconds"] for record in records), "tokens_per_second": length / seconds}
 
 
 def _stock(documents: Path, sources: Sequence[Source], settings: Corpus) -> Stock:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .ending import Broken, Stopped
 from .progress import Bars, Progress, Silent
 from .refusal import Refusal
 from .step import Step, Workspace, ancestry
 from .store import Done, Ledger
 
-__all__ = ["Bars", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Workspace", "ancestry"]
+__all__ = ["Bars", "Broken", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Stopped", "Workspace", "ancestry"]

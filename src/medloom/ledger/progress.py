@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 
@@ -73,13 +74,19 @@ class _Lines:
         self.name, self.total, self.unit = name, total, unit
         self.done, self.note = 0.0, ""
         self.started = self.told = time.monotonic()
+        self.then: float | None = None  # how much was done when the last line was told
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         self.done += amount
         self.note = note or self.note
-        if time.monotonic() - self.told >= 10:
-            self.told = time.monotonic()
-            self._say("")
+        now = time.monotonic()
+        if now - self.told >= 10:
+            left = ""
+            # The first line cannot tell: what an earlier run had done counts as done in no time.
+            if self.total is not None and self.then is not None and self.done > self.then:
+                left = f"  {timedelta(seconds=round((now - self.told) * (self.total - self.done) / (self.done - self.then)))} left"
+            self.told, self.then = now, self.done
+            self._say(left)
 
     def finish(self) -> None:
         if time.monotonic() - self.started >= 1:

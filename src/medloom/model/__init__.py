@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig, UnsupportedModel
 from .extend import MEDITRON_TOKENS, extend_tokenizer
+from .flops import flops_per_token
 from .templates import Message, Template, load_template
 from .tokenizer import Tokenizer, carry_tokenizer, load_tokenizer, train_tokenizer
 from .tokens import TokenStore, TokenStoreWriter
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "Message", "ModelConfig", "Part", "Template", "TokenStore", "TokenStoreWriter", "Tokenizer",
-    "UnsupportedModel", "Verification", "carry_tokenizer", "describe", "extend_tokenizer", "import_llama2c", "load_model", "load_template",
-    "load_tokenizer", "load_weights", "new_model", "save_model", "train_tokenizer", "verify_weights",
+    "UnsupportedModel", "Verification", "carry_tokenizer", "describe", "extend_tokenizer", "flops_per_token", "import_llama2c",
+    "load_model", "load_template", "load_tokenizer",
+    "load_weights", "new_model", "save_model", "train_tokenizer", "verify_weights",
 ]
 
 _COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new",

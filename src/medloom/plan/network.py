@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..ledger import Refusal
+from ..model import flops_per_token
 from ..model.config import ModelConfig, UnsupportedModel
 from ..recipe import Recipe, Shape
 
@@ -55,13 +56,9 @@ def network(recipe: Recipe, model_folder: Path | None = None) -> tuple[ModelConf
 def tokens_flops(config: ModelConfig, length: int) -> tuple[float, float]:
     """FLOPs to train on one token: (6 N, 6 N + attention).
 
-    6 N is 2 N forward and 4 N backward over all N parameters (Kaplan et al. 2020, arXiv:2001.08361). The second leaves out the table
-    of input embeddings, which is looked up and not multiplied, and adds the attention scores, 12 x layers x width x length
-    (Chowdhery et al. 2022, PaLM, arXiv:2204.02311, appendix B), the mask's zero half counted, that beyond a sliding window not.
+    6 N is 2 N forward and 4 N backward over all N parameters (Kaplan et al. 2020, arXiv:2001.08361); the second is `flops_per_token`.
     """
-    dense = 6.0 * config.parameters
-    looked_up = 0 if config.tied else config.vocab_size * config.hidden_size
-    return dense, dense - 6.0 * looked_up + 12.0 * config.layers * config.heads * config.head_size * min(length, config.window or length)
+    return 6.0 * config.parameters, flops_per_token(config, length)
 
 
 def _read(folder: Path) -> ModelConfig:

@@ -66,8 +66,9 @@ class Training(Part):
     them: 2 is a schedule over two epochs of which one is trained. `documents` "apart" keeps attention within each document and starts
     its positions anew; "together" is the plain form, where a row's documents see each other. `spike` names a loss as bad that stands
     so many standard deviations above those of the steps before; like a loss that is not finite, it stops the run or has its batch
-    skipped, as `bad_batch` says. `heldout_every` steps the loss on held-out text is measured. Of the checkpoints, one each
-    `checkpoint_seconds`, the newest `keep_last` are kept, and for good those whose step is a multiple of `keep_every`.
+    skipped, as `bad_batch` says. `heldout_every` steps the loss on held-out text is measured; `loggers` show that and all else
+    while it runs. Of the checkpoints, one each `checkpoint_seconds`, the newest `keep_last` are kept, and for good those whose step is a
+    multiple of `keep_every`.
     """
 
     epochs: float = Field(default=1.0, gt=0)
@@ -90,6 +91,7 @@ class Training(Part):
     spike: float | None = Field(default=None, gt=0)
     bad_batch: Literal["stop", "skip"] = "stop"
     heldout_every: Positive | None = None
+    loggers: tuple[Literal["tensorboard", "trackio"], ...] = ()
     precision: Literal["auto", "fp32", "bf16", "float8"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(default=60.0, gt=0)

@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,32 +20,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..ledger import Progress, Refusal
+from ..ledger import Progress, Refusal, Stopped
 from .checkpoint import Checkpoints, Metrics
 from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .loader import Loaded, Loader
 from .optimise import adamw, rate
+from .watch import Watch
 
-STOPPED = 75  # exit code: stopped on request with everything saved; run again to go on (EX_TEMPFAIL of sysexits.h)
 REMEMBERED = 100  # losses before a step that tell what is usual
 USUAL = 20  # of them at least
 
 
 class Diverged(Refusal):
     """The loss or its gradient is no longer a finite number, or far above what it was."""
-
-
-class Stopped(SystemExit):
-    """A signal asked the run to stop; it has saved where it stands."""
-
-    def __init__(self, step: int, steps: int) -> None:
-        super().__init__(STOPPED)
-        self.step, self.steps = step, steps
-
-    def __str__(self) -> str:
-        return f"stopped on request after step {self.step} of {self.steps}, which is saved; the same command goes on from there"
 
 
 @dataclass(frozen=True)
@@ -57,12 +46,14 @@ class Trained:
 
 
 def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mapping[str, Any], progress: Progress,
-          heldout: Callable[[], Mapping[str, float]] | None = None) -> Trained:
+          heldout: Callable[[], Mapping[str, float]] | None = None,
+          watched: Callable[[int], AbstractContextManager[Watch]] | None = None) -> Trained:
     """Run over all rows once, `settings.batch` of them a step, and go on from what `state` holds.
 
     name: what the progress bar says. identity: what tells this run's checkpoints from another's. heldout: measures the loss on held-out
-    text, in nats a token by domain. With the same build of torch, the same number of threads, device and layout, a run that was killed and
-    resumed ends with the same bits as one that was not. Raises Refusal where no token is counted in a batch, Diverged, and Stopped.
+    text, in nats a token by domain. watched: opens what each step is told to, from a given step on. With the same build of torch, the same
+    number of threads, device and layout, a run that was killed and resumed ends with the same bits as one that was not. Raises
+    Refusal where no token is counted in a batch, Diverged, and Stopped.
     """
     settings, ranks = engine.settings, engine.ranks
     steps = math.ceil(len(rows) / settings.batch)
@@ -79,22 +70,23 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     started = saved = time.monotonic()
     loader = Loader(rows, size=settings.batch, vocab_size=engine.learners[0].vocabulary, start=done, steps=steps, rank=ranks.data,
                     ranks=ranks.layout.data, device=ranks.device)
-    with loader, _asked_to_stop() as asked, progress.task(name, total=steps, unit="steps") as task:
+    opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
+    with loader, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
         if done or checkpoints.damaged:
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
         for step, batch in enumerate(loader, done):
             torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step
             row = _step(engine, optimiser, batch, past, step, steps, state)
-            if heldout is not None and settings.heldout_every and (step + 1) % settings.heldout_every == 0:
+            last = step + 1 == steps
+            if heldout is not None and settings.heldout_every and ((step + 1) % settings.heldout_every == 0 or last):
                 row["heldout"] = dict(heldout())
             tokens, updates = tokens + int(row["tokens"]), updates + (not row.get("skipped", False))
             past.append(row)
             if metrics is not None:
                 metrics.add(row)
             now = time.monotonic()
-            task.advance(1, f"loss {row['loss']:.3f}  {(tokens - before) / (now - started):,.0f} tokens/s")
-            last = step + 1 == steps
+            task.advance(1, told.add(row))
             stop, due = ranks.any(asked(), now - saved >= settings.checkpoint_seconds)
             if (stop or due) and not last:
                 checkpoints.save(step + 1, updates, metrics)
@@ -102,7 +94,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
                 saving += saved - now
             if stop and not last:
                 checkpoints.finish()
-                raise Stopped(step + 1, steps)
+                raise Stopped(f"stopped on request after step {step + 1} of {steps}, which is saved")
     checkpoints.finish()
     if metrics is not None:
         metrics.close()

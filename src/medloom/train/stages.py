@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
-from ..model import Llama, ModelConfig, carry_tokenizer, load_tokenizer, load_weights, save_model
+from ..model import Llama, ModelConfig, carry_tokenizer, flops_per_token, load_tokenizer, load_weights, save_model
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
 from ..recipe import Finetuning, Layout, Lora, Training
 from .adapters import adapt, initialise_adapters, merge_adapter, save_adapter
@@ -21,37 +22,40 @@ from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corp
 from .device import choose_device, choose_precision
 from .engine import Engine
 from .examples import read_examples, tokenise
+from .heldout import measure, open_heldout
 from .loader import load
 from .loop import train
 from .mesh import joined
-from .report import draw_loss, write_metrics
+from .report import draw_curves, write_metrics
 from .start import check_start
+from .watch import Watching, watch
 
 ALONE = Layout()
 ROWS = 64  # the tables are padded to a multiple of this, whatever the layout, so that a run goes on in any other
-NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device"}  # what changes nothing in what is learned
+NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device", "loggers"}  # what changes nothing in what is learned
 
 
 def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state: Path, seed: int, progress: Progress,
-             layout: Layout = ALONE) -> dict[str, Any]:
+             layout: Layout = ALONE, watching: Watching | None = None) -> dict[str, Any]:
     """Continue the pretraining of a model folder on a tokenised corpus (train.bin, train.idx, order.npy) and write the new one.
 
     The order of the corpus decides what is read and how long: `settings.epochs` and `settings.tokens` have shaped it already, and `seed`
     too. Where the corpus has a tokenizer of its own, which has more tokens than the model's, the network grows by them and the new folder
-    has that tokenizer. out: a model folder (bfloat16) with metrics.jsonl and loss.png. Figures: steps, tokens, first_loss, last_loss and
-    the like. Under torchrun every rank of `layout` calls it. Raises Refusal where model, tokenizer and tokens do not belong together, the
-    layout does not fit, or there is too little text.
+    has that tokenizer. out: a model folder (bfloat16) with metrics.jsonl and curves.png. Figures: steps, tokens, first_loss, last_loss and
+    the like. watching: where loggers keep the run. Under torchrun every rank of `layout` calls it. Raises Refusal where model, tokenizer
+    and tokens do not belong together, the layout does not fit, or there is too little text.
     """
     grown = tokens / "tokenizer"
     tokenizer = grown if grown.is_dir() else model
     rows = _corpus(tokens, tokenizer, settings)
-    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, tokenizer=tokenizer)
+    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, watching, tokens,
+                   tokenizer=tokenizer)
     _carry_passport(model, tokens, (), out)
     return figures
 
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
-             progress: Progress, layout: Layout = ALONE) -> dict[str, Any]:
+             progress: Progress, layout: Layout = ALONE, watching: Watching | None = None) -> dict[str, Any]:
     """Finetune a model folder on examples (JSON lines: id, and prompt and completion or messages), of which only the answers are learned.
 
     They are written by `settings.template`, which the new folder then carries, and packed whole into rows, each epoch in a new hash
@@ -70,8 +74,8 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings), settings.replay, seed)
-    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, tokenizer=model, lora=settings.lora,
-                   examples=sha256_json(identifiers))
+    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, watching, replay, tokenizer=model,
+                   lora=settings.lora, examples=sha256_json(identifiers))
     if template is not None:
         template.write(out)
     _carry_passport(model, replay if settings.replay else None, [example.text for example in said], out)
@@ -81,8 +85,8 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
                       "replay_learned_share": 1 - answers / figures["learned_tokens"]}
 
 
-def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress, layout: Layout, *,
-         tokenizer: Path, lora: Lora | None = None, **identity: Any) -> dict[str, Any]:
+def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress, layout: Layout,
+         watching: Watching | None, tokens: Path | None, *, tokenizer: Path, lora: Lora | None = None, **identity: Any) -> dict[str, Any]:
     _check_rows(rows, settings, ModelConfig.from_folder(model))
     what = {**settings.model_dump(mode="json", exclude=NOT_THE_RUN), "seed": seed, "rows": len(rows), **identity}
     config, vocabulary, fill = _network(model, tokenizer, seed)
@@ -95,14 +99,31 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
             initialise_adapters(network, seed)
         first = load(rows, 0, size=settings.batch, vocab_size=vocabulary, rank=ranks.data, ranks=layout.data, device=ranks.device)
         loss, base_loss = check_start(engine, first, model, fill)
-        trained = train(engine, rows, name=name, state=state, identity=what, progress=progress)
+        watched = partial(watch, settings, watching if ranks.first else None, flops_per_token(config, settings.length), what)
+        trained = train(engine, rows, name=name, state=state, identity=what, progress=progress, watched=watched,
+                        heldout=None if tokens is None else _heldout(engine, tokens))
         _save(engine, out, model, vocabulary, lora)
         if ranks.first:
             if tokenizer != model:
                 carry_tokenizer(tokenizer, out)
             write_metrics(trained.metrics, out)
-            draw_loss(trained.metrics, out, name[0].upper() + name[1:])
+            draw_curves(trained.metrics, out, name[0].upper() + name[1:])
     return trained.figures | {"start_loss": loss, "base_loss": base_loss}
+
+
+def _heldout(engine: Engine, tokens: Path) -> Callable[[], dict[str, float]]:
+    """Measures the loss on what a tokenised corpus holds out."""
+    settings, ranks = engine.settings, engine.ranks
+    heldout = open_heldout(tokens, settings.length, settings.documents)
+
+    def loss_of_batch(rows: Rows, number: int) -> tuple[float, int]:
+        batch = load(rows, number, size=settings.batch, vocab_size=engine.learners[0].vocabulary, rank=ranks.data,
+                     ranks=ranks.layout.data, device=ranks.device)
+        counted = torch.tensor(int(batch.counted.sum()), device=ranks.device)
+        loss = ranks.total(engine.measure(batch).double(), "replicate", "shard", "pipeline")
+        return float(loss), int(ranks.total(counted, "replicate", "shard"))
+
+    return lambda: measure(loss_of_batch, heldout, settings.batch)
 
 
 def _check_rows(rows: Rows, settings: Training, config: ModelConfig) -> None:
