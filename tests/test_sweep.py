@@ -129,7 +129,8 @@ def test_an_adapter_from_files_of_ones_own_merges_to_a_model(tmp_path: Path) -> 
     assert "needs <|im_end|>, <|im_start|>" in refused.stderr and not root.exists(), "it is known before any work is done"
     medloom("finetune", tmp_path / "own.toml", "--out", root, "--quiet")
     road = Road(read_recipe(tmp_path / "own.toml"))
-    assert list(road.models) == ["base"], "an adapter alone is not evaluated"
+    assert list(road.models) == ["base"] and list(road.steps) == ["examples", "finetune"], "an adapter alone is not evaluated"
+    assert "ends with an adapter" in medloom("export", tmp_path / "own.toml", "--out", root, code=2).stderr
     base = road.models["base"]
     said = json.loads(medloom("merge", root / "latest/finetune", "--base", base, "--out", tmp_path / "model", "--json").stdout)
     assert said["layers"] == 7 * json.loads((Path(str(base)) / "config.json").read_text())["num_hidden_layers"]
