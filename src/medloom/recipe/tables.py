@@ -114,7 +114,7 @@ class Lora(Part):
     """Finetuning by low-rank adapters (LoRA; DoRA with `dora`) beside the frozen `targets`, scaled by alpha / rank.
 
     With `merge` the new model is the base and the adapter in one, with the adapter as peft reads it in a folder `adapter`. Without it
-    the adapter is all that is written, and what the road evaluates and exports is the model before.
+    the adapter is all that is written, and the road ends with it.
     """
 
     rank: Positive = 16
