@@ -14,7 +14,7 @@ from .xml import parse, plain_text
 
 _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
 # Of a book there may be the source only.
-_TITLES = [re.compile(rb"<%b\b[^>]*>(.*?)</%b" % (tag, tag), re.DOTALL)
+_TITLES = [re.compile(rb"<%b\b[^>]*>([^<]*+(?:<(?!/%b)[^<]*+)*+)</" % (tag, tag))
            for tag in (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")]
 _STYLE = re.compile(rb"</?(?:italic|bold|sub)\b[^>]*>")
 _AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
@@ -70,11 +70,11 @@ class References:
 
 def take_references(data: bytes) -> tuple[bytes, References]:
     """A JATS file without the entries of its reference lists, and these."""
-    first, *entries = data.split(b"<ref ")
-    rest, found = [first], {}
+    *entries, last = data.split(b"</ref>")
+    rest, found = [], {}
     for entry in entries:
-        inner, end, behind = entry.partition(b"</ref>")
-        rest.append(behind if end else b"<ref " + entry)  # an empty element, or damage, which the parser will name
-        if end and (id := _ID.match(inner)):
+        before, start, inner = entry.rpartition(b"<ref ")
+        rest.append(before if start else entry + b"</ref>")  # without an id, or damage, which the parser will name
+        if start and (id := _ID.match(inner)):
             found[id[1].decode("utf-8", "replace")] = inner
-    return b"".join(rest), References(found)
+    return b"".join([*rest, last]), References(found)
