@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 MARKS = ("bib_ref", "fig_ref", "bib", "fig", "table", "formula")  # the original's twelve domain tokens: each opens and closes
 TITLE_WORDS = 12
@@ -19,7 +18,8 @@ _SHORT_NAME = re.compile(r"^(Fig|Tab)(s?)(?:\.\s*|\s+)")
 _SENTENCE_END = re.compile(r"[.;:()]")
 
 
-class Reference(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reference:
     """A cited work: its title and the last name of its first author."""
 
     title: str
@@ -35,7 +35,7 @@ class Markup:
 
     def cite(self, works: Sequence[Reference]) -> str:
         """Pointers to the literature, as they stand in a sentence; empty where none could be resolved or none is wanted."""
-        words = [_cited(work) for work in works if work.title and work.author] if self.references else []
+        words = [f"{_cut(work.title)}, {work.author}" for work in works if work.title and work.author] if self.references else []
         if not words:
             return ""
         return " ".join(_marked("bib_ref", word) for word in words) if self.marked else f"({'; '.join(words)})"
@@ -80,6 +80,6 @@ def _name(label: str) -> str:
 
 
 @lru_cache(4096)  # a work is cited again and again
-def _cited(work: Reference) -> str:
-    words = work.title.rstrip(". ").split(None, TITLE_WORDS)
-    return f"{' '.join(words[:TITLE_WORDS])}{'...' if len(words) > TITLE_WORDS else ''}, {work.author}"
+def _cut(title: str) -> str:
+    words = title.rstrip(". ").split()
+    return " ".join(words[:TITLE_WORDS]) + ("..." if len(words) > TITLE_WORDS else "")

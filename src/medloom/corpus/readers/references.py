@@ -20,7 +20,6 @@ _STYLE = re.compile(rb"</?(?:italic|bold|sub)\b[^>]*>")
 _AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
 
 
-
 class References:
     """The works of a reference list by the id of their entry, read when they are asked for."""
 
@@ -70,11 +69,11 @@ class References:
 
 def take_references(data: bytes) -> tuple[bytes, References]:
     """A JATS file without the entries of its reference lists, and these."""
-    *entries, last = data.split(b"</ref>")
-    rest, found = [], {}
+    first, *entries = data.split(b"<ref ")
+    rest, found = [first], {}
     for entry in entries:
-        before, start, inner = entry.rpartition(b"<ref ")
-        rest.append(before if start else entry + b"</ref>")  # without an id, or damage, which the parser will name
-        if start and (id := _ID.match(inner)):
+        inner, end, behind = entry.partition(b"</ref>")
+        rest.append(behind if end else b"<ref " + entry)  # an empty element, or damage, which the parser will name
+        if end and (id := _ID.match(inner)):
             found[id[1].decode("utf-8", "replace")] = inner
-    return b"".join([*rest, last]), References(found)
+    return b"".join(rest), References(found)
