@@ -1,10 +1,8 @@
 """Training against its peers: steps on a CPU and on a GPU, packing, the loader, checkpoints.
 
-    python -m venv peers-train && peers-train/bin/pip install -r benchmarks/requirements-peers-train.txt
     python benchmarks/train.py --data DIR --peers peers-train/bin/python [--only ROW ...] [--repeat N] [--json FILE] [--work DIR]
 
-The GPU rows need neither DIR nor litgpt: python benchmarks/train.py --peers "$(command -v python3)" --only gpu-mfu-1b gpu-mfu-7b-slab
-gpu-hf-trainer. Exit code 1 where a goal is not met; a row that cannot be measured here says why and is neither.
+benchmarks/README.md says how the peers are installed and what is measured. The GPU rows need neither DIR nor litgpt. Exit code 1 where a goal is not met; a row that cannot be measured here says why and is neither.
 """
 
 from __future__ import annotations

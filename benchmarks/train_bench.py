@@ -15,7 +15,8 @@ from measure import Row, Sample, side
 from medloom.model import ModelConfig
 
 SETTLING = 2  # steps after the first that are not counted: caches fill, compiled code is loaded
-SAME = 1e-3  # nats a token by which first losses on the same weights and batch may differ
+SAME = 1e-3  # nats a token by which first losses on the same weights and batch may differ in float32
+SAME_BF16 = 1e-2  # and where products are in bfloat16, which each side rounds in places of its own
 FIXED = {"rate": 3e-4, "schedule": "constant", "warmup": 0.0, "clip": 1.0, "weight_decay": 0.1, "checkpoint_seconds": 1e9,
          "device": "cpu", "precision": "fp32", "documents": "together"}
 
@@ -65,16 +66,17 @@ def useful(samples: Sequence[Sample], clock: str) -> float:
     return median(sum(sample.result["counted"][SETTLING:]) / sum(sample.result[clock][SETTLING:]) for sample in samples)
 
 
-def begin_alike(ours: float, peer: float) -> tuple[bool, str]:
+def begin_alike(ours: float, peer: float, within: float = SAME) -> tuple[bool, str]:
     """Whether two first losses agree, and the words for it."""
-    alike = abs(ours - peer) <= SAME
+    alike = abs(ours - peer) <= within
     return alike, f"first losses {ours:.4f} and {peer:.4f}: {'the same work' if alike else 'NOT THE SAME WORK'}"
 
 
-def compared(work: str, unit: str, clock: str, ours: list[Sample], peer: list[Sample], goal: float, note: str, **details: Any) -> Row:
+def compared(work: str, unit: str, clock: str, ours: list[Sample], peer: list[Sample], goal: float, note: str, *,
+             same: float = SAME, **details: Any) -> Row:
     """A row of tokens a second; met only where both sides begin at the same loss."""
     rates = speed(ours, clock), speed(peer, clock)
-    alike, words = begin_alike(ours[0].result["first_loss"], peer[0].result["first_loss"])
+    alike, words = begin_alike(ours[0].result["first_loss"], peer[0].result["first_loss"], same)
     ratio = rates[0] / rates[1]
     seconds = {f"{who}_{kind}_seconds": each(samples, kind)
                for who, samples in (("ours", ours), ("peer", peer)) for kind in ("cpu", "wall")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import train_inputs as inputs
 from measure import Row, Sample, in_turns
-from train_bench import Bench, compared, each, speed
+from train_bench import SAME_BF16, Bench, compared, each, speed
 
 from medloom.model import ModelConfig
 
@@ -93,7 +93,7 @@ def _gpu_hf_trainer(bench: Bench, chip: dict[str, Any]) -> Row:
     return compared("gpu-hf-trainer", "tokens/s", "wall", ours, peer, GOAL_TRAINER,
                     f"{config.parameters / 1e9:.2f} B parameters, {BATCH_1B} x {LENGTH_1B} tokens a step, float32 weights and bfloat16 "
                     "products, both compiled, scaled_dot_product_attention on both; peak "
-                    f"{ours[0].result['gpu_peak_gb']:.0f} GB and {peer[0].result['gpu_peak_gb']:.0f} GB")
+                    f"{ours[0].result['gpu_peak_gb']:.0f} GB and {peer[0].result['gpu_peak_gb']:.0f} GB", same=SAME_BF16)
 
 
 ROWS = {"gpu-mfu-1b": _on_gpu("gpu-mfu-1b", GOAL_1B, "% of 989 TFLOP/s", _gpu_mfu_1b),

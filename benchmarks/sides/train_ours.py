@@ -20,7 +20,8 @@ SEEDLING = "demo/seedling"  # whose tokenizer a made model carries: a model fold
 def draw(folder: str, config: dict[str, Any], dtype: str, device: str) -> Callable[[], Any]:
     """A model folder with random weights of a shape (the fields of ModelConfig), drawn on `device`.
 
-    Wider than a network begins (0.05, not 0.02): its losses then depend on what attention sees, so that a wrong mask shows.
+    Spread so that every product of a normalised input has the deviation 0.8, wider than small networks begin: losses then depend on
+    what attention sees, and a wrong mask shows.
     """
     import medloom
     from medloom.model import Llama, ModelConfig, save_model
@@ -35,7 +36,7 @@ def draw(folder: str, config: dict[str, Any], dtype: str, device: str) -> Callab
                 if weight.dim() == 1:
                     weight.fill_(1.0)
                 else:
-                    weight.normal_(std=0.05, generator=generator)
+                    weight.normal_(std=0.8 / network.config.hidden_size**0.5, generator=generator)
         save_model(network, Path(folder), like=Path(medloom.__file__).parent / SEEDLING, dtype=dtype)
         return {"parameters": network.config.parameters}
 
