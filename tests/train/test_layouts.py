@@ -15,7 +15,7 @@ import torch
 from medloom.ledger import Refusal
 from medloom.model import Llama, ModelConfig, save_model
 from medloom.recipe import Layout, Training
-from medloom.train.engine import check_layout
+from medloom.train.check import check_fit
 from medloom.train.pipeline import parts
 
 WORKER = Path(__file__).with_name("layouts.py")
@@ -92,9 +92,9 @@ def test_stages_cover_the_network_once() -> None:
     ({"pipeline": 2, "stages": 2}, "set micro_batch to 2 or less")])
 def test_an_impossible_layout_is_refused(layout: dict[str, Any], said: str) -> None:
     with pytest.raises(Refusal, match=said):
-        check_layout(Layout(**layout), ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4))
+        check_fit(ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4), Layout(**layout))
 
 
 def test_a_tied_head_cannot_be_cut_off() -> None:
     with pytest.raises(Refusal, match="take pipeline = 1"):
-        check_layout(Layout(pipeline=2), ModelConfig(**SHAPE, tied=True), Training(length=32, batch=8, micro_batch=4))
+        check_fit(ModelConfig(**SHAPE, tied=True), Training(length=32, batch=8, micro_batch=4), Layout(pipeline=2))

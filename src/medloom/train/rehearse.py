@@ -16,6 +16,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from ..ledger import Refusal
 from ..model import Llama, ModelConfig
 from ..recipe import Layout, Training
+from .check import ROWS, check_fit
 from .engine import Engine
 from .mesh import Ranks, grid
 
@@ -42,6 +43,8 @@ def rehearse(config: ModelConfig, layout: Layout, settings: Training) -> Rehears
     The ranks between hold no more than the first and no less than the last. Raises Refusal where the layout does not fit, and where this
     process trains already.
     """
+    check_fit(config, settings, layout)
+    config = config.padded(ROWS)
     if dist.is_initialized():
         raise Refusal("a layout cannot be rehearsed by a process that takes part in one; do it before the run")
     with torch.device("meta"):
