@@ -86,8 +86,8 @@ def checkpoint(model: str, short: str, tokens: str, scratch: str, training: dict
 
     def work() -> dict[str, Any]:
         clock = Steps()
-        _pretrain(model, short, scratch, training, layout, clock)
-        usual = median(clock.result(0.0, ())["wall"])
+        figures = _pretrain(model, short, scratch, training, layout, clock)
+        usual = median(clock.result(figures["first_loss"], figures["counted"])["wall"])
         saves = _Saves(Path(scratch))
         figures = _pretrain(model, tokens, scratch, {**training, "checkpoint_seconds": every * usual}, layout, saves)
         result = saves.result(figures["first_loss"], figures["counted"])

@@ -23,6 +23,8 @@ class Steps:
 
     def result(self, first_loss: float, counted: Sequence[int]) -> dict[str, Any]:
         """What a side gives: seconds of each step but the first, `first_loss` in nats a token, targets `counted` in each of those steps."""
+        if len(counted) != len(self._cpu):
+            raise RuntimeError(f"{len(self._cpu)} steps were timed and {len(counted)} were reported")
         return {"cpu": _differences(self._cpu), "wall": _differences(self._wall), "first_loss": first_loss, "counted": list(counted[1:])}
 
     # What follows makes it the progress that medloom reports to: it advances once a step.
