@@ -36,6 +36,9 @@ class Rehearsal:
         """Gigabytes (1e9 bytes) of weights, gradients and averages on the fullest rank."""
         return STATES * max(self.most) / 1e9
 
+    def __str__(self) -> str:
+        return f"{self.ranks} ranks were rehearsed: weights, gradients and averages take {self.states_gb:.2f} GB on the fullest"
+
 
 def rehearse(config: ModelConfig, layout: Layout, settings: Training) -> Rehearsal:
     """Build the first and the last rank of each place in the pipeline and see that their parameters are those of the network.
