@@ -103,7 +103,7 @@ def test_what_cannot_be_swept_is_refused(tmp_path: Path) -> None:
     (("finetune.lora.targets=[]",), "finetune.lora.targets"),
     (("finetune.lora.targets=[\"embed_tokens\"]",), "finetune.lora.targets"),
     (("finetune.lora.rnak=8",), "did you mean rank"),
-    (("finetune.lora.rank=8", "layout.tensor=2", "hardware.count=2"), "an adapter's axes are not split"),
+    (("finetune.lora.rank=8", "layout.tensor=2", "hardware.count=2"), "adapters are not split"),
 ])
 def test_bad_settings_name_the_key(tmp_path: Path, overrides: tuple[str, ...], says: str) -> None:
     with pytest.raises(RecipeError, match=says):

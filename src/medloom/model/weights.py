@@ -27,7 +27,7 @@ from .tokenizer import carry_tokenizer
 
 SHARD_BYTES = 5_000_000_000
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")  # a row a token
-ADAPTERS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector")
+ADAPTERS = (".lora_A", ".lora_B", ".lora_magnitude_vector")
 LISTED = 12  # of the names that do not fit, shown in a refusal
 
 
@@ -45,8 +45,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
 def load_weights(model: Llama, folder: Path, *, vocabulary: int | None = None, seed: int = 0) -> None:
     """Fill the parameters of a network, or of a part of one, from a Hugging Face folder; each rank reads its share of each tensor.
 
-    Parameters, in memory already, may be plain or DTensors of any placements; no rank waits for another. Adapters (`*.lora_A.*`,
-    `*.lora_B.*`, `*.lora_magnitude_vector*`) are left as they are. The model's vocabulary may be larger than the folder's: the rows
+    Parameters, in memory already, may be plain or DTensors of any placements; no rank waits for another. Adapters (`*.lora_A` and
+    the like) are left as they are. The model's vocabulary may be larger than the folder's: the rows
     that are missing are drawn from `seed`, as `grow.new_rows` says. So are those from `vocabulary` on, for a folder that holds rows
     which belong to no token. Raises Refusal, with a table, where the folder's weights do not cover the whole network exactly.
     """

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from ..ledger import Refusal
 from ..ledger.files import read_json, sha256_file, write_json
 from .mesh import Ranks
 
+# torch says so each time a process that is alone saves or loads, although it is told.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled", module="torch.distributed.checkpoint")
 AVERAGES = ("exp_avg", "exp_avg_sq")
 FILE = "checkpoint.json"
 
