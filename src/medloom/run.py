@@ -82,8 +82,6 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     `started` is the monotonic clock at which the user's wait began. Steps that are there already are not run again;
     an interrupted walk goes on from where it was.
     """
-    if recipe.layout.processes > 1:
-        raise Refusal(f"layout: {recipe.layout.processes} processes are asked for, and this version trains in one; leave [layout] out")
     started = time.monotonic() if started is None else started
     road = Road(recipe)
     targets = road.until(until) if until else list(road.steps.values())
