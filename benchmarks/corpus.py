@@ -29,7 +29,7 @@ GROWTH = 1.10  # of peak memory at 16 times the shards
 SCALES = (1, 4, 16)
 MEMORY_SHARDS, MEMORY_RECORDS = 4, 1_875  # MEDLINE files at scale 1, and citations in each
 GLOBAL_MB = 2000  # what corpus.memory_mb allows where a recipe does not say
-ROAD_SHARDS, COPIES = 384, 12  # MEDLINE files and copies of the papers, for the workers
+ROAD_SHARDS, COPIES = 192, 6  # MEDLINE files and copies of the papers, for the workers
 
 
 @dataclass(frozen=True)

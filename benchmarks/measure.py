@@ -30,15 +30,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `ours` and `peer` are medians in `unit`; `goal` is of what the unit or the note says."""
+    """A line of the table. `ours` and `peer` are medians in `unit`; `goal` is of what the unit or the note says.
+
+    `ours` and `met` are None where this machine cannot do the work; the note says why.
+    """
 
     work: str
-    ours: float
+    ours: float | None
     peer: float | None
     unit: str
     ratio: float | None
     goal: float
-    met: bool
+    met: bool | None
     note: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -86,7 +89,8 @@ def print_table(rows: Sequence[Row]) -> None:
     for row in rows:
         numbers = ["-" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
                    for value in (row.ours, row.peer, row.ratio)]
-        print(form.format(row.work, *numbers[:2], row.unit, numbers[2], f"{row.goal:g}", "yes" if row.met else "NO"))
+        met = {True: "yes", False: "NO", None: "-"}[row.met]
+        print(form.format(row.work, *numbers[:2], row.unit, numbers[2], f"{row.goal:g}", met))
     for row in rows:
         if row.note:
             print(f"  {row.work}: {row.note}")
@@ -113,7 +117,8 @@ def whereabouts(peers: Path | None) -> dict[str, Any]:
     model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     ask = ("import importlib.metadata as m, json, sys; print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() "
            "if d.metadata['Name'] in sys.argv[1].split()}))")
-    watched = "medloom lxml pyarrow rensa sentencepiece tiktoken tokenizers pypdfium2 pubmed_parser datatrove pypdf numpy"
+    watched = ("medloom lxml pyarrow rensa sentencepiece tiktoken tokenizers pypdfium2 pubmed_parser datatrove pypdf numpy "
+               "torch transformers accelerate litgpt lightning safetensors")
     versions = {name: json.loads(said(python, "-c", ask, watched) or "{}")
                 for name, python in (("ours", Path(sys.executable)), ("peers", peers)) if python}
     return {"measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": said("git", "describe", "--always", "--dirty"),

@@ -15,6 +15,7 @@ import pytest
 from medloom.ledger import Done, Ledger, Refusal, Silent, Step
 from medloom.recipe import Recipe, RecipeError, read_recipe
 from medloom.road import Road
+from medloom.run import run
 from medloom.sweep import Sweep, sweep
 
 RECIPE = """
@@ -124,18 +125,20 @@ def test_an_adapter_from_files_of_ones_own_merges_to_a_model(tmp_path: Path) -> 
     (tmp_path / "own.toml").write_text(
         'name = "own"\n[base]\npath = "seedling"\n[finetune]\nfiles = ["talk.jsonl"]\ntemplate = "llama2"\nlength = 128\nbatch = 2\n'
         'micro_batch = 2\nprecision = "fp32"\ndevice = "cpu"\n[finetune.lora]\nrank = 4\nmerge = false\n')
-    root = tmp_path / "run"
-    refused = medloom("finetune", tmp_path / "own.toml", "--out", root, "--set", "finetune.template=chatml", code=2)
-    assert "needs <|im_end|>, <|im_start|>" in refused.stderr and not root.exists(), "it is known before any work is done"
-    medloom("finetune", tmp_path / "own.toml", "--out", root, "--quiet")
-    road = Road(read_recipe(tmp_path / "own.toml"))
-    assert list(road.models) == ["base"], "an adapter alone is not evaluated"
+    root, read = tmp_path / "run", read_recipe(tmp_path / "own.toml")
+    with pytest.raises(Refusal, match=r"needs <\|im_end\|>, <\|im_start\|>"):
+        run(read_recipe(tmp_path / "own.toml", ["finetune.template=chatml"]), root, Silent(), lambda step, done: None)
+    assert not root.exists(), "it is known before any work is done"
+    run(read, root, Silent(), lambda step, done: None)
+    road = Road(read)
+    assert list(road.models) == ["base"] and list(road.steps) == ["examples", "finetune"], "an adapter alone is not evaluated"
+    with pytest.raises(Refusal, match="ends with an adapter, and has nothing to export"):
+        road.until("export")
     base = road.models["base"]
     said = json.loads(medloom("merge", root / "latest/finetune", "--base", base, "--out", tmp_path / "model", "--json").stdout)
     assert said["layers"] == 7 * json.loads((Path(str(base)) / "config.json").read_text())["num_hidden_layers"]
     assert "[INST]" in json.loads((tmp_path / "model/tokenizer_config.json").read_text())["chat_template"]
     assert (tmp_path / "model/model.safetensors").stat().st_size > 1e6
-    assert "is not empty" in medloom("merge", root / "latest/finetune", "--base", base, "--out", tmp_path / "model", code=2).stderr
 
 
 @pytest.mark.parametrize("verb", ["sweep", "merge"])

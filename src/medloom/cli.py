@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .ledger import Done, Progress, Step
     from .recipe import Recipe
     from .run import Run, Tell
+    from .train import Rehearsal
 
 STARTED = time.monotonic()
 OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # the machine's refusals, which its owner can mend
@@ -139,6 +140,7 @@ def launch(recipe: RecipeFile, nodes: Annotated[int, typer.Option(min=1, help="H
 
     read = _read(recipe, set_)
     check_layout(read, nodes, gpus)
+    built = _rehearsed(read)
     folder = (run or Path("runs") / read.name).absolute()
     words = [sys.executable, "-m", "medloom", "run", str(recipe.absolute()), *(f"--set={override}" for override in set_ or ())]
     words += ["--out", str(folder)]
@@ -150,8 +152,10 @@ def launch(recipe: RecipeFile, nodes: Annotated[int, typer.Option(min=1, help="H
     else:
         commands = by_hand(words, folder, nodes, gpus, host or socket.gethostname(), port)
     if as_json:
-        _print_json({"commands": commands, "script": str(script) if slurm else None})
+        _print_json({"commands": commands, "script": str(script) if slurm else None, "states_gb": built.states_gb})
         return
+    if not quiet:
+        typer.echo(f"# {built}", err=True)
     for which, command in commands.items():
         if len(commands) > 1 and not quiet:
             typer.echo(f"# on {'the first host' if which == 'first' else 'every other host'}:", err=True)
@@ -317,6 +321,8 @@ def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, qu
 @app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
 def plan(recipe: RecipeFile, set_: Set = None,
          utilisation: Annotated[float | None, typer.Option(min=0, max=1, help="Share of peak that training reaches.")] = None,
+         rehearse: Annotated[bool, typer.Option("--rehearse", help="Build the layout's ranks too, without memory, and see that they fit.")
+                             ] = False,
          as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
     from dataclasses import asdict
@@ -324,11 +330,15 @@ def plan(recipe: RecipeFile, set_: Set = None,
     from .plan import describe
     from .plan import plan as estimate
 
-    found = estimate(_read(recipe, set_), utilisation=utilisation)
+    read = _read(recipe, set_)
+    found = estimate(read, utilisation=utilisation)
+    built = _rehearsed(read) if rehearse else None
     if as_json:
-        _print_json(asdict(found))
+        _print_json(asdict(found) | ({"rehearsal": asdict(built) | {"states_gb": built.states_gb}} if built is not None else {}))
     else:
         typer.echo(describe(found))
+        if built is not None:
+            typer.echo(f"  {built}")
 
 
 @app.command(epilog="Example: medloom audit README.md")
@@ -400,6 +410,18 @@ def chat(model: Model, threads: Threads = None, context: Context = None) -> None
     from .serve import chat as talk
 
     talk(_served_file(model), threads=threads, context=context)
+
+
+def _rehearsed(recipe: Recipe) -> Rehearsal:
+    """The layout of a recipe, built without memory."""
+    from .ledger import Refusal
+    from .plan.network import network
+    from .train import rehearse
+
+    settings = recipe.pretrain or recipe.finetune
+    if settings is None:
+        raise Refusal(f"{recipe.name}: trains nothing, so there is no layout to rehearse; add [pretrain] or [finetune]")
+    return rehearse(network(recipe)[0], recipe.layout, settings)
 
 
 def _read(path: Path, overrides: list[str] | None) -> Recipe:

@@ -34,10 +34,18 @@ class Road:
         self.models["base"] = self._add_base()
         self._tokens = self._add_tokens()
         self._add_training()
+        if self._ends_with_adapter:
+            return
         self._add_evaluation()
         self._add_export()
         self._add_comparison()
         self._add_card()
+
+    @property
+    def _ends_with_adapter(self) -> bool:
+        """Whether what is finetuned is an adapter alone, which is no model that could be evaluated or exported."""
+        finetuning = self.recipe.finetune
+        return finetuning is not None and finetuning.lora is not None and not finetuning.lora.merge
 
     @property
     def final(self) -> str:
@@ -49,6 +57,8 @@ class Road:
         prefixes = {"corpus": ("tokens", "corpus"), "pretrain": ("pretrain",), "finetune": ("finetune",),
                     "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "measure"), "card": ("card",)}[stage]
         found = [step for name, step in self.steps.items() if name.partition("-")[0] in prefixes]
+        if not found and self._ends_with_adapter:
+            raise Refusal(f"the recipe {self.recipe.name} ends with an adapter, and has nothing to {stage}: set finetune.lora.merge = true")
         if not found:
             raise Refusal(f"the recipe {self.recipe.name} has nothing to {stage}: add the table [{stage}]")
         return found
@@ -240,8 +250,8 @@ class Road:
             step = self._add(Step(
                 "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, own_seed),
                 inputs={"model": self.models[self.final], "examples": written, **more}))
-            if finetuning.lora is None or finetuning.lora.merge:
-                self.models["finetuned"] = step  # an adapter alone is no model
+            if not self._ends_with_adapter:
+                self.models["finetuned"] = step
 
     def _add_examples(self, finetuning: Finetuning) -> Step:
         seed = self.recipe.seed

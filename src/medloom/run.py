@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ class Run:
 def check(road: Road, targets: Sequence[Step]) -> None:
     """Refuse what can be known to fail before any work is done."""
     _check_files(targets)
-    _check_lengths(road.recipe, road.models["base"])
-    _check_vocabulary(road.recipe, targets)
+    _check_fit(road.recipe, road.models["base"])
     _check_template(road.recipe, road.models["base"], targets)
 
 
@@ -47,23 +45,15 @@ def _check_files(targets: Sequence[Step]) -> None:
         raise Refusal(f"{missing[0]}: no such file, or a folder without one{others}; {cure}")
 
 
-def _check_lengths(recipe: Recipe, base: Step | Path) -> None:
-    """Refuse rows that are longer than the base model's context, where its config.json tells it before any work is done."""
-    try:
-        context = json.loads((base / "config.json").read_text())["max_position_embeddings"] if isinstance(base, Path) else None
-    except (OSError, ValueError, LookupError, TypeError):
-        return  # whatever is wrong with the folder is for who reads it to say
-    for name, stage in (("pretrain", recipe.pretrain), ("finetune", recipe.finetune)):
-        if stage is not None and isinstance(context, int) and stage.length > context:
-            raise Refusal(f"{name}.length = {stage.length} is more than the base model's context of {context}; lower it")
+def _check_fit(recipe: Recipe, base: Step | Path) -> None:
+    """Refuse settings and layouts that the base model does not fit, where its config.json tells it before any work is done."""
+    from .model import ModelConfig
+    from .train import check_fit
 
-
-def _check_vocabulary(recipe: Recipe, targets: Sequence[Step]) -> None:
-    """Refuse to train on tokens that the base model has no embeddings for."""
-    added = recipe.corpus is not None and recipe.corpus.special_tokens != "none"
-    if added and any(step.name in ("pretrain", "finetune") for step in ancestry(targets)):
-        raise Refusal("corpus.special_tokens adds to the vocabulary, and this version's trainer keeps that of the base model; take the key "
-                      "out, or let `medloom corpus` make the tokens for another trainer")
+    if isinstance(base, Path) and (base / "config.json").is_file():
+        for stage in (recipe.pretrain, recipe.finetune):
+            if stage is not None:
+                check_fit(ModelConfig.from_folder(base), stage, recipe.layout)
 
 
 def _check_template(recipe: Recipe, base: Step | Path, targets: Sequence[Step]) -> None:

@@ -53,7 +53,8 @@ def where_files_lie(run: Run) -> list[str]:
         shown.append(("model card", latest / "card" / "README.md"))
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
-        shown.append(("model, Hugging Face form", latest / trained[0]))
+        alone = (latest / trained[0] / "adapter_config.json").is_file()
+        shown.append(("adapter, peft's form" if alone else "model, Hugging Face form", latest / trained[0]))
     measured = [row["type"] for row in run.summary["quantisation"]]  # without the step between, where there was one
     kinds = measured or [name.removeprefix("export-") for name in run.done if name.startswith("export-")]
     shown += [(f"GGUF {kind}", latest / f"export-{kind}" / f"model-{kind}.gguf") for kind in kinds]

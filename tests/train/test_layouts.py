@@ -15,8 +15,8 @@ import torch
 from medloom.ledger import Refusal
 from medloom.model import Llama, ModelConfig, save_model
 from medloom.recipe import Layout, Training
-from medloom.train.engine import check_layout
-from medloom.train.pipeline import parts, places
+from medloom.train.check import check_fit
+from medloom.train.pipeline import parts
 
 WORKER = Path(__file__).with_name("layouts.py")
 SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 4, "heads": 4, "kv_heads": 2,
@@ -83,7 +83,7 @@ def test_stages_cover_the_network_once() -> None:
     stages = parts(ModelConfig(**SHAPE | {"layers": 14}), layout)
     assert [stage.last - stage.first for stage in stages] == [3, 3, 2, 2, 2, 2]
     assert [stage.embeds for stage in stages].count(True) == 1 and stages[0].embeds and stages[-1].scores
-    assert sorted(place for rank in range(3) for place in places(layout, rank)) == list(range(6))
+    assert sorted(place for rank in range(3) for place in layout.places(rank)) == list(range(6))
 
 
 @pytest.mark.parametrize(("layout", "said"), [
@@ -92,9 +92,9 @@ def test_stages_cover_the_network_once() -> None:
     ({"pipeline": 2, "stages": 2}, "set micro_batch to 2 or less")])
 def test_an_impossible_layout_is_refused(layout: dict[str, Any], said: str) -> None:
     with pytest.raises(Refusal, match=said):
-        check_layout(Layout(**layout), ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4))
+        check_fit(ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4), Layout(**layout))
 
 
 def test_a_tied_head_cannot_be_cut_off() -> None:
     with pytest.raises(Refusal, match="take pipeline = 1"):
-        check_layout(Layout(pipeline=2), ModelConfig(**SHAPE, tied=True), Training(length=32, batch=8, micro_batch=4))
+        check_fit(ModelConfig(**SHAPE, tied=True), Training(length=32, batch=8, micro_batch=4), Layout(pipeline=2))

@@ -41,7 +41,13 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         if name in made:
             return made[name]
         out = tmp_path_factory.mktemp("tokenizer")
-        if name.endswith("+"):
+        if name.endswith(".first"):  # the newer form of tokenizer.json, in which only the first text of all gets a space
+            carry_tokenizer(folder(name.removesuffix(".first")), out)
+            content = json.loads((out / "tokenizer.json").read_text()) if (out / "tokenizer.json").is_file() else {}
+            content |= {"normalizer": None,
+                        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}}
+            (out / "tokenizer.json").write_text(json.dumps(content))
+        elif name.endswith("+"):
             extend_tokenizer(folder(name[:-1]), CHATML, out)
         elif name == "learned":
             texts = [f"The dose of drug {n} was halved in {n * 7} patients, taken with water." for n in range(200)]
@@ -61,7 +67,8 @@ def make(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 
 
 PAIRS = [("learned+", "chatml"), ("learned+", "meditron"), ("learned", "llama2"), ("learned", "mistral"), ("llama2+", "meditron"),
-         ("llama2", "llama2"), ("llama3", "llama3"), ("mistral.v1", "mistral"), ("mistral.v3", "mistral")]
+         ("llama2", "llama2"), ("llama3", "llama3"), ("mistral.v1", "mistral"), ("mistral.v3", "mistral"),
+         ("learned+.first", "chatml"), ("learned.first", "llama2")]
 
 
 @pytest.mark.parametrize(("name", "template"), PAIRS)
@@ -139,6 +146,7 @@ def test_llama3_ids_are_the_model_cards(make: Make) -> None:
 def test_mistrals_marks_are_tokens_from_the_third_tokenizer_on(make: Make) -> None:
     tokenizer = load_tokenizer(make("mistral.v3"))
     ids, _ = load_template("mistral", make("mistral.v3")).encode(TALK[1:3])
+    assert ids == load_template("mistral", make("mistral.v3.first")).encode(TALK[1:3])[0]
     assert ids == [1, 3, *tokenizer.encode(TALK[1]["content"]), 4, *tokenizer.encode(TALK[2]["content"]), 2]
 
 

@@ -86,7 +86,7 @@ class Template:
 
     def __init__(self, source: str, tokenizer: Tokenizer, *, opening: bool = False) -> None:
         self.source, self.tokenizer, self._opening = source, tokenizer, opening
-        self._control = control_tokens(tokenizer)
+        self._control, self._prefix = control_tokens(tokenizer), space_before(tokenizer)
         self._cut = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         texts = {number: text for text, number in self._control.items()}
         settings = read_json(tokenizer.path.parent / "tokenizer_config.json")
@@ -129,11 +129,13 @@ class Template:
 
     def encode(self, messages: Sequence[Message]) -> tuple[list[int], NDArray[np.bool_]]:
         """Ids of the conversation and which of them are learned. Text between two control tokens is cut into tokens as one text."""
+        encode = self.tokenizer.encode
         ids: list[int] = []
         learned: list[bool] = []
         for is_text, group in groupby(self.pieces(messages), lambda piece: piece.token is None):
             pieces = list(group)
-            new, flags = self._encode_run(pieces) if is_text else \
+            spaced = self._prefix == "always" or (self._prefix == "first" and not ids)
+            new, flags = _encode_run(pieces, encode if spaced else self._encode_bare) if is_text else \
                 ([piece.token for piece in pieces if piece.token is not None], [piece.learned for piece in pieces])
             ids += new
             learned += flags
@@ -154,17 +156,9 @@ class Template:
         if end is not None and end not in ends and generation:
             write_json(folder / "generation_config.json", generation | {"eos_token_id": [*ends, end]})
 
-    def _encode_run(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
-        """A token that spans the place where learning begins is learned; one that spans its end is not."""
-        whole = "".join(piece.text for piece in pieces)
-        ids = self.tokenizer.encode(whole)
-        flags: list[bool] = []
-        length = 0
-        for piece in pieces:
-            length += len(piece.text)
-            reached = _shared(self.tokenizer.encode(whole[:length]), ids) if length < len(whole) else len(ids)
-            flags += [piece.learned] * (reached - len(flags))
-        return ids, flags
+    def _encode_bare(self, text: str) -> list[int]:
+        """Without the space that SentencePiece puts before a text: here it goes before a line end, which joins with nothing."""
+        return self.tokenizer.encode("\n" + text)[len(self.tokenizer.encode("\n")):]
 
     def _hide(self, message: Message) -> Message:
         if GUARD in message["content"]:
@@ -197,11 +191,23 @@ def load_template(name: str, folder: Path) -> Template:
         return Template(_own(folder), tokenizer)
     source = SOURCES[name]
     if name == "mistral" and "[INST]" in control_tokens(tokenizer):
-        # From its third tokenizer on the marks are control tokens, and SentencePiece puts the space between them and the text.
-        source = source.replace("[INST] ", "[INST]").replace(" [/INST]", "[/INST]").replace("' ' + ", "")
+        # From its third tokenizer on the marks are control tokens, with no space before the closing one and one after each.
+        source = source.replace(" [/INST]", "[/INST]")
+        if space_before(tokenizer) == "always":
+            source = source.replace("[INST] ", "[INST]").replace("' ' + ", "")
     if not tokenizer.adds_bos:
         source = source.replace("{{ bos_token }}", "")
     return Template(source, tokenizer, opening=name == "meditron")
+
+
+def space_before(tokenizer: Tokenizer) -> Literal["always", "first", "never"]:
+    """Before which texts a space is put as they are cut into tokens: each between two control tokens, the first of all, or none.
+
+    SentencePiece and its older conversions do it always; a newer tokenizer.json says what it does, and transformers goes by that.
+    """
+    rule = read_json(tokenizer.path.parent / "tokenizer.json").get("pre_tokenizer") or {}
+    found = [part.get("prepend_scheme") for part in rule.get("pretokenizers", [rule]) if part.get("type") == "Metaspace"]
+    return found[0] if found and found[0] in ("first", "never") else "always"
 
 
 def control_tokens(tokenizer: Tokenizer) -> dict[str, int]:
@@ -232,6 +238,19 @@ def _own(folder: Path) -> str:
         raise Refusal(f'{folder}: no chat template here (chat_template.jinja, or in tokenizer_config.json) for finetune.template = '
                       '"tokenizer"; name another template')
     return found
+
+
+def _encode_run(pieces: Sequence[Piece], encode: Callable[[str], list[int]]) -> tuple[list[int], list[bool]]:
+    """A token that spans the place where learning begins is learned; one that spans its end is not."""
+    whole = "".join(piece.text for piece in pieces)
+    ids = encode(whole)
+    flags: list[bool] = []
+    length = 0
+    for piece in pieces:
+        length += len(piece.text)
+        reached = _shared(encode(whole[:length]), ids) if length < len(whole) else len(ids)
+        flags += [piece.learned] * (reached - len(flags))
+    return ids, flags
 
 
 def _number(token: int | None) -> int:

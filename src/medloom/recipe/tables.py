@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -113,7 +114,7 @@ class Lora(Part):
     """Finetuning by low-rank adapters (LoRA; DoRA with `dora`) beside the frozen `targets`, scaled by alpha / rank.
 
     With `merge` the new model is the base and the adapter in one, with the adapter as peft reads it in a folder `adapter`. Without it
-    the adapter is all that is written, and what the road evaluates and exports is the model before.
+    the adapter is all that is written, and the road ends with it.
     """
 
     rank: Positive = 16
@@ -180,6 +181,24 @@ class Layout(Part):
     def processes(self) -> int:
         """Ranks in the whole layout."""
         return self.data * self.tensor * self.pipeline
+
+    @property
+    def shards(self) -> int:
+        """Data-parallel ranks that hold one copy of the weights between them."""
+        return {"full": self.data, "hybrid": self.shard or 1, "none": 1}[self.sharding]
+
+    def cuts(self, layers: int) -> list[range]:
+        """The layers of each pipeline stage, first to last: as even as they divide, the last with one less, for the head is there."""
+        stages = self.pipeline * self.stages
+        size, more = divmod(layers, stages)
+        ends = [0]
+        for stage in range(stages):
+            ends.append(ends[-1] + size + (stage < more))
+        return [range(first, last) for first, last in pairwise(ends)]
+
+    def places(self, rank: int) -> range:
+        """The numbers of the stages that a pipeline rank has: every so-manieth, so that a batch passes each rank several times."""
+        return range(rank, self.pipeline * self.stages, self.pipeline)
 
 
 class Benchmark(Part):

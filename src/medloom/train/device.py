@@ -20,11 +20,12 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the hardware multiplies it, else float32. The weights and their averages are float32 either way."""
+    """`auto` is bfloat16 where the hardware multiplies it, else float32. "float8" is bfloat16 around its products. The weights and
+    their averages are float32 either way."""
     if wanted == "auto":
         quick = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_multiplies_bf16()
         return torch.bfloat16 if quick else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "float8": torch.bfloat16}[wanted]
 
 
 def computing(precision: torch.dtype, device: torch.device) -> AbstractContextManager[None]:

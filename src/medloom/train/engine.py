@@ -10,37 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..ledger import Refusal
 from ..model import Llama, ModelConfig
-from ..recipe import Layout, Training
+from ..recipe import Training
 from .device import computing
+from .float8 import to_float8
 from .learner import Learner
 from .loader import Loaded
 from .mesh import Ranks
 from .parallel import parallelise
-from .pipeline import parts, places, schedule
+from .pipeline import parts, schedule
 
 Adapt = Callable[[Llama], None]
-
-
-def check_layout(layout: Layout, config: ModelConfig, settings: Training) -> None:
-    """Refuse a layout that this network or these settings do not fit, with what would."""
-    tensor, stages, micro = layout.tensor, layout.pipeline * layout.stages, settings.batch // settings.micro_batch
-    for name, size in (("attention heads", config.heads), ("key-value heads", config.kv_heads),
-                       ("features of the feed-forward", config.intermediate_size), ("tokens of a row (length)", settings.length),
-                       ("rows of the embedding", config.vocab_size)):
-        if size % tensor:
-            raise Refusal(f"layout.tensor = {tensor} does not divide the {size} {name}; take a divisor")
-    if stages > config.layers:
-        raise Refusal(f"layout.pipeline x stages = {stages} is more than the {config.layers} layers; take {config.layers} or less")
-    if stages > 1 and config.tied:
-        raise Refusal("layout.pipeline: the network's head is its embedding, which cannot stand in two stages; take pipeline = 1")
-    if settings.micro_batch % layout.data:
-        raise Refusal(f"micro_batch = {settings.micro_batch} is not a multiple of layout.data = {layout.data}; it counts the rows "
-                      "of all data-parallel ranks")
-    if stages > 1 and micro < stages:
-        raise Refusal(f"batch / micro_batch = {micro} micro-batches do not fill a pipeline of {stages} stages; "
-                      f"set micro_batch to {settings.batch // stages} or less")
 
 
 @dataclass
@@ -59,16 +39,17 @@ class Engine:
     def build(cls, config: ModelConfig, settings: Training, ranks: Ranks, precision: torch.dtype, *, vocabulary: int | None = None,
               adapt: Adapt | None = None) -> Engine:
         """The network in its layout with memory but no weights. `adapt` changes the plain network first (LoRA)."""
-        check_layout(ranks.layout, config, settings)
         layout = ranks.layout
         stages = parts(config, layout)
         compiled = layout.compile is True or (layout.compile == "auto" and ranks.device.type == "cuda")
         learners = []
-        for place in places(layout, ranks.along("pipeline")):
+        for place in layout.places(ranks.along("pipeline")):
             with torch.device("meta"):
                 network = Llama(config, stages[place])
                 if adapt is not None:
                     adapt(network)
+                if settings.precision == "float8":
+                    to_float8(network)
             learner = Learner(network, settings.z_loss, vocabulary).train()
             parallelise(learner, ranks, precision, compiled)
             learners.append(learner)

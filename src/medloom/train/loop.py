@@ -76,7 +76,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
         for step, batch in enumerate(loader, done):
-            torch.manual_seed(hashed(identity.get("seed", 0), step) >> 1)  # what an adapter drops out follows from the step
+            torch.manual_seed(hashed(identity.get("seed", 0), step, ranks.data) >> 1)  # what an adapter drops out follows from the step
             row = _step(engine, optimiser, batch, past, step, steps, state)
             last = step + 1 == steps
             if heldout is not None and settings.heldout_every and ((step + 1) % settings.heldout_every == 0 or last):

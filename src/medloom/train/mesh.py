@@ -107,5 +107,5 @@ def joined(layout: Layout, device: torch.device) -> Iterator[Ranks]:
 
 def grid(layout: Layout, device_type: str) -> DeviceMesh:
     """The mesh of a layout over the processes of the default group; tensor-parallel ranks are neighbours, which share a node."""
-    shard = {"full": layout.data, "hybrid": layout.shard or 1, "none": 1}[layout.sharding]
-    return init_device_mesh(device_type, (layout.pipeline, layout.data // shard, shard, layout.tensor), mesh_dim_names=AXES)
+    shape = (layout.pipeline, layout.data // layout.shards, layout.shards, layout.tensor)
+    return init_device_mesh(device_type, shape, mesh_dim_names=AXES)

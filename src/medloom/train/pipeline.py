@@ -18,18 +18,9 @@ from .mesh import Ranks
 
 
 def parts(config: ModelConfig, layout: Layout) -> list[Part]:
-    """The stages of a network, first to last: layers as evenly as they divide, the last stages with one less, for the head is there."""
-    stages = layout.pipeline * layout.stages
-    size, more = divmod(config.layers, stages)
-    ends = [0]
-    for stage in range(stages):
-        ends.append(ends[-1] + size + (stage < more))
-    return [Part(ends[stage], ends[stage + 1], embeds=stage == 0, scores=stage == stages - 1) for stage in range(stages)]
-
-
-def places(layout: Layout, rank: int) -> list[int]:
-    """The numbers of the stages that a rank of the pipeline has: every so-manieth, so that a batch passes each rank several times."""
-    return list(range(rank, layout.pipeline * layout.stages, layout.pipeline))
+    """The stages of a network, first to last."""
+    cuts = layout.cuts(config.layers)
+    return [Part(cut.start, cut.stop, embeds=cut is cuts[0], scores=cut is cuts[-1]) for cut in cuts]
 
 
 def schedule(learners: Sequence[Learner], ranks: Ranks, rows: int, length: int, micro_batches: int, precision: torch.dtype,
@@ -44,7 +35,7 @@ def schedule(learners: Sequence[Learner], ranks: Ranks, rows: int, length: int, 
     stages: list[Any] = [PipelineStage(learner, place, layout.pipeline * layout.stages, ranks.device, group=group,
                             input_args=tokens if learner.network.part.embeds else hidden.clone().requires_grad_(),
                             output_args=(torch.empty(1, device="meta") if learner.network.part.scores else hidden.clone()).requires_grad_())
-              for learner, place in zip(learners, places(layout, ranks.along("pipeline")), strict=True)]
+              for learner, place in zip(learners, layout.places(ranks.along("pipeline")), strict=True)]
     if layout.stages == 1:
         return Schedule1F1B(stages[0], micro_batches, loss_fn=loss, scale_grads=False)
     return ScheduleInterleaved1F1B(stages, micro_batches, loss_fn=loss, scale_grads=False)

@@ -18,10 +18,12 @@ from ..model import Llama, ModelConfig, carry_tokenizer, flops_per_token, load_t
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
 from ..recipe import Finetuning, Layout, Lora, Training
 from .adapters import adapt, initialise_adapters, merge_adapter, save_adapter
+from .check import ROWS, check_fit
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
 from .device import choose_device, choose_precision
 from .engine import Engine
 from .examples import read_examples, tokenise
+from .float8 import check_float8
 from .heldout import measure, open_heldout
 from .loader import load
 from .loop import train
@@ -31,7 +33,6 @@ from .start import check_start
 from .watch import Watching, watch
 
 ALONE = Layout()
-ROWS = 64  # the tables are padded to a multiple of this, whatever the layout, so that a run goes on in any other
 NOT_THE_RUN = {"checkpoint_seconds", "keep_last", "keep_every", "device", "loggers"}  # what changes nothing in what is learned
 
 
@@ -48,10 +49,8 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
     grown = tokens / "tokenizer"
     tokenizer = grown if grown.is_dir() else model
     rows = _corpus(tokens, tokenizer, settings)
-    figures = _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, watching, tokens,
-                   tokenizer=tokenizer)
-    _carry_passport(model, tokens, (), out)
-    return figures
+    return _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, watching, tokens,
+                also=lambda: _carry_passport(model, tokens, (), out), tokenizer=tokenizer)
 
 
 def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path | None, out: Path, state: Path, seed: int,
@@ -74,11 +73,14 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
         rows = interleaved(whole, _corpus(replay, model, settings), settings.replay, seed)
-    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, watching, replay, tokenizer=model,
+
+    def also() -> None:
+        if template is not None:
+            template.write(out)
+        _carry_passport(model, replay if settings.replay else None, [example.text for example in said], out)
+
+    figures = _run("finetuning", settings, rows, model, out, state, seed, progress, layout, watching, replay, also=also, tokenizer=model,
                    lora=settings.lora, examples=sha256_json(identifiers))
-    if template is not None:
-        template.write(out)
-    _carry_passport(model, replay if settings.replay else None, [example.text for example in said], out)
     assert store.mask is not None
     answers = int(np.add.reduceat(store.mask, store.offsets[:-1], dtype=np.int64)[order].sum())
     return figures | {"examples": count, "truncated": whole.truncated, "replay_rows": len(rows) - len(whole),
@@ -86,11 +88,18 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
 
 
 def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, state: Path, seed: int, progress: Progress, layout: Layout,
-         watching: Watching | None, tokens: Path | None, *, tokenizer: Path, lora: Lora | None = None, **identity: Any) -> dict[str, Any]:
-    _check_rows(rows, settings, ModelConfig.from_folder(model))
+         watching: Watching | None, tokens: Path | None, *, also: Callable[[], None], tokenizer: Path, lora: Lora | None = None,
+         **identity: Any) -> dict[str, Any]:
+    """Train, and write the model folder; the first rank then does `also`."""
+    check_fit(ModelConfig.from_folder(model), settings, layout)
+    if len(rows) < settings.batch:
+        raise Refusal(f"{len(rows)} rows of {settings.length} tokens are fewer than one batch of {settings.batch}; "
+                      "give more text, or make batch or length smaller")
     what = {**settings.model_dump(mode="json", exclude=NOT_THE_RUN), "seed": seed, "rows": len(rows), **identity}
     config, vocabulary, fill = _network(model, tokenizer, seed)
     with joined(layout, choose_device(settings.device)) as ranks:
+        if settings.precision == "float8":
+            check_float8(ranks.device, layout)
         engine = Engine.build(config, settings, ranks, choose_precision(settings.precision, ranks.device), vocabulary=vocabulary,
                               adapt=None if lora is None else lambda network: adapt(network, lora, seed))
         engine.materialise()
@@ -108,6 +117,7 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
                 carry_tokenizer(tokenizer, out)
             write_metrics(trained.metrics, out)
             draw_curves(trained.metrics, out, name[0].upper() + name[1:])
+            also()
     return trained.figures | {"start_loss": loss, "base_loss": base_loss}
 
 
@@ -124,15 +134,6 @@ def _heldout(engine: Engine, tokens: Path) -> Callable[[], dict[str, float]]:
         return float(loss), int(ranks.total(counted, "replicate", "shard"))
 
     return lambda: measure(loss_of_batch, heldout, settings.batch)
-
-
-def _check_rows(rows: Rows, settings: Training, config: ModelConfig) -> None:
-    if settings.length > config.max_positions:
-        raise Refusal(f"length = {settings.length} is more than the {config.max_positions} positions of the model; "
-                      f"set it to {config.max_positions} or less")
-    if len(rows) < settings.batch:
-        raise Refusal(f"{len(rows)} rows of {settings.length} tokens are fewer than one batch of {settings.batch}; "
-                      "give more text, or make batch or length smaller")
 
 
 def _network(model: Path, tokenizer: Path, seed: int) -> tuple[ModelConfig, int, Callable[[Llama], None]]:

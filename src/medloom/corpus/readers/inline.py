@@ -115,6 +115,8 @@ def written(text: str, references: References, markup: Markup) -> str:
     if _NAMED in text:  # "Figure [1]": the pointer names it
         text = _NOUN.sub("", text).replace(_NAMED, "")
     text = resolve(text, references, markup)
-    if not text.isprintable() or "  " in text:
-        return one_line(text) or ""
+    if "  " in text or not text.isprintable():  # most text is printable, and to ask of each character takes long: ask once
+        text = " ".join(text.split())
+        if not text.isprintable():
+            return one_line(text) or ""
     return text.strip() if text.isascii() else normalize("NFC", text.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .xml import Element, bare
 
@@ -27,7 +28,7 @@ def _linear(element: Element, kind: str) -> str:
     for inner in element:
         name = bare(inner.tag)  # type: ignore[arg-type]  # as in `local`
         if name in _LEAVES:
-            parts.append(_leaf(inner, name))
+            parts.append(_leaf("".join(inner.itertext()) if len(inner) else inner.text or "", name))
         elif name not in _UNREAD:
             parts.append(_linear(inner, name))
     if kind == "mrow":
@@ -56,8 +57,8 @@ def _linear(element: Element, kind: str) -> str:
     return " " if kind == "mspace" else "".join(parts)
 
 
-def _leaf(element: Element, kind: str) -> str:
-    words = (element.text or "") if len(element) == 0 else "".join(element.itertext())
+@lru_cache(4096)  # letters, digits and signs are few
+def _leaf(words: str, kind: str) -> str:
     if words.isalnum():
         return words
     words = " ".join(words.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..markup import Markup, Reference
 from .references import References
@@ -18,7 +19,7 @@ _OPEN, _WORDS, _CLOSE = "\x81", "\x8d", "\x8f"
 _DASHES = "\\-\u2010-\u2015\u2212"
 _POINTER = re.compile(f"{_OPEN}([^{_WORDS}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}([^{_OPEN}]*)")
 _ONE = f"{_OPEN}[^{_WORDS}{_CLOSE}]*{_WORDS}[^{_CLOSE}]*{_CLOSE}"
-_GROUP = re.compile(rf"{_ONE}(?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_ONE})*")
+_GROUP = re.compile(rf"{_OPEN}([^{_WORDS}{_CLOSE}]*){_WORDS}([^{_CLOSE}]*){_CLOSE}((?:[\s,;&\[\]{_DASHES}]*(?:and\s+)?{_ONE})*)")
 _RANGE = re.compile(rf"[\s\[\]\d]*[{_DASHES}][\s\[\]\d]*$")
 # A number, a year, a letter or a sign says nothing once its note or reference is elsewhere; a name does.
 _NO_NAME = re.compile(rf"[\s\[\](),;.*\u2020\u2021\u00a7\d{_DASHES}]*[a-z]?$")
@@ -44,8 +45,9 @@ def resolve(text: str, references: References, markup: Markup) -> str:
     done: list[str] = []
     place = 0
     for group in _GROUP.finditer(text):
-        pointers = _POINTER.findall(group[0])
-        names = [words for _, words, _ in pointers if not _NO_NAME.match(words)]
+        ids, words, more = group.groups()
+        pointers = _POINTER.findall(group[0]) if more else [(ids, words, "")]
+        names = [words for _, words, _ in pointers if _is_name(words)]
         start, end = group.span()
         before, end, bracketed = _unbracketed(text[place:start], text, end)
         if bracketed or not names:
@@ -62,11 +64,16 @@ def resolve(text: str, references: References, markup: Markup) -> str:
         done.append(text[place:start])
         for ids, words, between in pointers:
             cited = "" if bracketed else markup.cite(_cited([(ids, words, "")], references))
-            name = words if bracketed or not _NO_NAME.match(words) else ""
+            name = words if bracketed or _is_name(words) else ""
             done.append(f"{name} {cited}".strip() + between)
         place = group.end()
     done.append(text[place:])
     return "".join(done)
+
+
+@lru_cache(4096)  # most are small numbers
+def _is_name(words: str) -> bool:
+    return not _NO_NAME.match(words)
 
 
 def _unbracketed(before: str, text: str, end: int) -> tuple[str, int, bool]:

@@ -14,11 +14,10 @@ from .xml import parse, plain_text
 
 _ID = re.compile(rb"[^>]*?\bid\s*=\s*[\"']([^\"'>]+)[\"']")
 # Of a book there may be the source only.
-_TITLES = [re.compile(rb"<%b\b[^>]*>(.*?)</%b" % (tag, tag), re.DOTALL)
+_TITLES = [re.compile(rb"<%b\b[^>]*>([^<]*+(?:<(?!/%b)[^<]*+)*+)</" % (tag, tag))
            for tag in (b"article-title", b"chapter-title", b"part-title", b"data-title", b"source")]
 _STYLE = re.compile(rb"</?(?:italic|bold|sub)\b[^>]*>")
 _AUTHOR = re.compile(rb"<(?:surname|collab(?!-))[^>]*>(.*?)</(?:surname|collab)", re.DOTALL)
-
 
 
 class References:
