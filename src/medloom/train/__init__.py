@@ -14,13 +14,13 @@ from .job import Job, run_job
 if TYPE_CHECKING:
     from .adapters import merge_folder
     from .loop import Diverged
-    from .rehearse import Rehearsal, rehearse
+    from .rehearsal import Rehearsal, rehearse
     from .stages import finetune, pretrain
 
 __all__ = ["Diverged", "Job", "Rehearsal", "check_fit", "finetune", "merge_folder", "pretrain", "rehearse", "run_job"]
 
-_COMPUTES = {"Diverged": "loop", "Rehearsal": "rehearse", "finetune": "stages", "merge_folder": "adapters", "pretrain": "stages",
-             "rehearse": "rehearse"}
+_COMPUTES = {"Diverged": "loop", "Rehearsal": "rehearsal", "finetune": "stages", "merge_folder": "adapters", "pretrain": "stages",
+             "rehearse": "rehearsal"}
 
 
 def __getattr__(name: str) -> Any:

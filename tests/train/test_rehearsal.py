@@ -11,7 +11,7 @@ import pytest
 from medloom.model import ModelConfig
 from medloom.plan.memory import memory
 from medloom.recipe import Layout, Training
-from medloom.train.rehearse import rehearse
+from medloom.train.rehearsal import rehearse
 
 LLAMA_2_7B = ModelConfig(32_000, 4096, 11_008, 32, 32, 32, 4096)
 LLAMA_2_70B = ModelConfig(32_000, 8192, 28_672, 80, 64, 8, 4096)
@@ -37,7 +37,7 @@ def test_torch_s_fake_group_leaves_nothing_behind() -> None:
 import torch.distributed as dist
 from medloom.model import ModelConfig
 from medloom.recipe import Layout, Training
-from medloom.train.rehearse import rehearse
+from medloom.train.rehearsal import rehearse
 shape = ModelConfig(320, 32, 64, 4, 4, 2, 64)
 for _ in range(2):
     print(rehearse(shape, Layout(data=2, tensor=2, pipeline=2), Training(length=32, batch=8, micro_batch=4)).most, dist.is_initialized())
