@@ -118,6 +118,23 @@ def test_stages_stop_where_they_should_and_share_their_steps(walked: tuple[Path,
 
 
 @pytest.mark.slow
+def test_two_ranks_train_to_the_curve_of_one(walked: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    from medloom.demo import RECIPE
+
+    two = ("--set=layout.data=2", "--set=hardware.count=2", "--set=pretrain.heldout_every=100")
+    done = medloom("pretrain", RECIPE, "--out", tmp_path / "run", *SMALLEST, *two)
+    curves = [[json.loads(line) for line in (root / "latest/pretrain/metrics.jsonl").read_text().splitlines()]
+              for root in (walked[0], tmp_path / "run")]
+    for key in ("tokens", "loss", "grad_norm"):
+        one, other = ([row[key] for row in curve] for curve in curves)
+        assert other == pytest.approx(one, rel=2e-3)
+    assert set(curves[1][-1]["heldout"]) == {"general", "medical"}
+    assert " of peak " in done.stderr and done.stdout.count("Traceback") == 0
+    record = json.loads((tmp_path / "run/latest/pretrain/record.json").read_text())
+    assert record["figures"]["layout"]["data"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("during", ["read-", "pretrain-", "finetune-", "evaluate-", "export-"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_digests(walked: tuple[Path, dict[str, Any]], tmp_path: Path, during: str) -> None:
     root = tmp_path / "run"

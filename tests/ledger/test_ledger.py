@@ -60,6 +60,20 @@ def test_what_changed_is_made_anew_and_what_came_out_alike_is_not(tmp_path: Path
     assert walk(root, chain_of_two(source)[1]) == {"first": True, "second": True}
 
 
+def test_what_a_kill_left_half_written_does_not_hinder_the_next_attempt(tmp_path: Path, source: Path) -> None:
+    def killed(space: Workspace) -> Mapping[str, Any]:
+        (space.out / ".text.txt.17.tmp").write_text("ha")
+        (space.state / ".step-00000120.tmp").mkdir()
+        (space.state / ".step-00000120.tmp/__0_0.distcp").write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        walk(tmp_path / "run", Step("first", killed, ("ledger",), inputs={"text": source}))
+    assert list((tmp_path / "run").rglob(".*.tmp")), "there is something to stumble over"
+    assert walk(tmp_path / "run", Step("first", double, ("ledger",), inputs={"text": source})) == {"first": True}
+    assert not list((tmp_path / "run").rglob(".*.tmp"))
+
+
 def test_measured_outputs_are_recorded_and_do_not_count(tmp_path: Path) -> None:
     digests = []
     for moment in ("1", "2"):

@@ -71,9 +71,12 @@ def test_the_script_asks_for_what_was_said(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if os.getuid() or not all(map(shutil.which, ("sbatch", "slurmd", "munged"))):
         pytest.skip("needs root and Slurm: apt-get install slurm-wlm munge")
+    # Apart from any other that runs here.
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("slurm")))
+    monkeypatch.setenv("SLURM_SH_PORT", "17317")
     script = ROOT / "benchmarks/slurm.sh"
     told = subprocess.run([script, "start"], capture_output=True, text=True, check=True).stdout
     monkeypatch.setenv("SLURM_CONF", told.strip().removeprefix("export SLURM_CONF="))

@@ -126,7 +126,7 @@ def test_a_torchrun_by_hand_shows_the_traceback_once(tmp_path: Path) -> None:
 
 
 def job(folder: Path, **changes: object) -> Job:
-    return Job(**{"stage": "pretrain", "settings": Training(), "layout": Layout(data=2), "model": folder, "tokens": folder,
+    return Job(**{"stage": "pretrain", "settings": Training(tokens=1000), "layout": Layout(data=2), "model": folder, "tokens": folder,
                   "out": folder / "steps/pretrain-1", "state": folder / "steps/pretrain-1/.state", "seed": 1} | changes)
 
 

@@ -110,7 +110,8 @@ class Ledger:
         state = folder / STATE
         state.mkdir(parents=True, exist_ok=True)
         for leftover in folder.rglob(".*.tmp"):
-            leftover.unlink()
+            if leftover.is_file():  # a folder is a checkpoint cut short, for training to clear away
+                leftover.unlink()
         attempts = state / "attempts.jsonl"
         with attempts.open("a") as log:
             log.write(json.dumps({"started": _now()}) + "\n")

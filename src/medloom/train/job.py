@@ -49,7 +49,7 @@ class Job(Part):
     def write(self) -> Path:
         """Write it into its state folder; where it lies."""
         path = self.state / FILE
-        write_text(path, self.model_dump_json(indent=2) + "\n")
+        write_text(path, self.model_dump_json(indent=2, exclude_unset=True) + "\n")
         return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +78,11 @@ def _draw_loss(axes: Axes, metrics: Sequence[Mapping[str, Any]], read: Sequence[
         axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.5, marker="o", markersize=3.5 if len(points) < 60 else 0)
         ends.append((points[-1][1], f"held out: {domain} {points[-1][1]:.3f}", colour))
     axes.set_ylabel("loss, nats per token")
-    # The first steps of a new network would press all that follows together.
+    # The first steps of a new network, and a spike, would press all that follows together.
     settled = sorted(value for value in losses[len(losses) // 50 :] if value == value)
     if settled:
         low = min(settled[0], *(end for end, _, _ in ends))
-        high = max(settled[int(0.995 * (len(settled) - 1))], *(end for end, _, _ in ends))
+        high = max(settled[ceil(0.995 * (len(settled) - 1))], *(end for end, _, _ in ends))
         room = 0.06 * (high - low) or 0.1
         axes.set_ylim(low - room, high + room)
     _label_ends(axes, read[-1], ends)
