@@ -20,7 +20,7 @@ from medloom.model import Cache, Llama, ModelConfig
 from medloom.model.attention import Sight, _blocks, attend
 
 CPU = torch.device("cpu")
-KERNEL = torch.ops.medloom.attend_within.default
+KERNEL = torch.ops.medloom.document_attention.default
 
 
 @pytest.fixture(autouse=True)

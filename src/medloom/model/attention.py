@@ -83,7 +83,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
     """
     grouped = q.shape[1] != k.shape[1]
     if sight.first is not None and q.device.type == "cpu":
-        out: Tensor = torch.ops.medloom.attend_within(q, k, v, sight.first)[0]
+        out: Tensor = torch.ops.medloom.document_attention(q, k, v, sight.first)[0]
         return out
     if sight.blocks is not None and q.shape[-1] >= FLEX_HEAD:
         # In a compiled layer the kernel is compiled with it; alone it must be, or it would build the whole matrix of scores.
@@ -131,31 +131,32 @@ def _listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # The CPU's kernel is an operator of its own, so that a compiled layer holds it whole and never looks at where documents end.
+# Compiled code on disk knows it by name: a change of what it gives, shapes and strides too, needs another name.
 
-@torch.library.custom_op("medloom::attend_within", mutates_args=(),
+@torch.library.custom_op("medloom::document_attention", mutates_args=(),
                          schema="(Tensor q, Tensor k, Tensor v, Tensor first) -> (Tensor, Tensor)")
-def _attend_within(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+def _document_attention(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     found = [_forward(*document) for document in _documents(first, q, k, v)]
     return _joined([out for out, _ in found], len(q)), _joined([sums for _, sums in found], len(q))
 
 
-@_attend_within.register_fake
+@_document_attention.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     kind = torch.float64 if q.dtype == torch.float64 else torch.float32
     return _like(q), _like(q[..., 0].to(kind))
 
 
-@torch.library.custom_op("medloom::attend_within_backward", mutates_args=(),
+@torch.library.custom_op("medloom::document_attention_backward", mutates_args=(),
                          schema="(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor first, Tensor out, Tensor sums)"
                                 " -> (Tensor, Tensor, Tensor)")
-def _attend_within_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor,
+def _document_attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor,
                             sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     found = [_backward(*document) for document in _documents(first, grad, q, k, v, out, sums)]
     of_q, of_k, of_v = ([parts[which] for parts in found] for which in range(3))
     return _joined(of_q, len(q)), _joined(of_k, len(q)), _joined(of_v, len(q))
 
 
-@_attend_within_backward.register_fake
+@_document_attention_backward.register_fake
 def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _like(q), _like(k), _like(v)
 
@@ -165,10 +166,10 @@ def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -
 
 
 def _differentiate(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    return *torch.ops.medloom.attend_within_backward(grad, *ctx.saved_tensors), None
+    return *torch.ops.medloom.document_attention_backward(grad, *ctx.saved_tensors), None
 
 
-_attend_within.register_autograd(_differentiate, setup_context=_keep)
+_document_attention.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _documents(first: Tensor, *tensors: Tensor) -> Iterator[tuple[Any, ...]]:
