@@ -48,7 +48,8 @@ def pretrain(settings: Training, *, model: Path, tokens: Path, out: Path, state:
     """
     grown = tokens / "tokenizer"
     tokenizer = grown if grown.is_dir() else model
-    rows = _corpus(tokens, tokenizer, settings)
+    vocabulary = load_tokenizer(grown).vocab_size if grown.is_dir() else ModelConfig.from_folder(model).vocab_size
+    rows = _corpus(tokens, tokenizer, vocabulary, settings)
     return _run("continued pretraining", settings, rows, model, out, state, seed, progress, layout, watching, tokens,
                 also=lambda: _carry_passport(model, tokens, (), out), tokenizer=tokenizer)
 
@@ -72,7 +73,7 @@ def finetune(settings: Finetuning, *, model: Path, examples: Path, replay: Path 
     if settings.replay:
         if replay is None:
             raise Refusal(f"replay = {settings.replay} asks for corpus text and there is none; add a [corpus] or set replay = 0")
-        rows = interleaved(whole, _corpus(replay, model, settings), settings.replay, seed)
+        rows = interleaved(whole, _corpus(replay, model, ModelConfig.from_folder(model).vocab_size, settings), settings.replay, seed)
 
     def also() -> None:
         if template is not None:
@@ -176,12 +177,12 @@ def _carry_passport(model: Path, tokens: Path | None, texts: Sequence[str], out:
     join_sketches([*sketches, sketch_of(texts, sketches[0] if sketches else EMPTY)], out / FILE)
 
 
-def _corpus(folder: Path, model: Path, settings: Training) -> StreamRows:
-    """A tokenised corpus, once it is known that this model's tokenizer made it."""
+def _corpus(folder: Path, tokenizer_folder: Path, vocabulary: int, settings: Training) -> StreamRows:
+    """A tokenised corpus, once it is known that this tokenizer made it and that the network has all its tokens."""
     note = folder / "mixture.json"
     made_by = json.loads(note.read_text(encoding="utf-8")).get("tokenizer") if note.is_file() else None
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(tokenizer_folder)
     if made_by is not None and made_by != tokenizer.digest:
         raise Refusal(f"{folder}: tokenised with another tokenizer ({str(made_by)[:12]}) than the model's ({tokenizer.digest[:12]}); "
                       "tokenise the corpus with this model")
-    return open_corpus(folder, settings.length, settings.documents, tokenizer.vocab_size)
+    return open_corpus(folder, settings.length, settings.documents, vocabulary)
