@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from torch.distributed.tensor import DTensor
 from medloom.ledger import Silent
 from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
+from medloom.train.check import ROWS
 from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm
 from medloom.train.loader import load
 from medloom.train.loop import Stopped, train
-from medloom.train.mesh import joined
+from medloom.train.mesh import grid, joined
 from medloom.train.start import check_start
 
 STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
@@ -55,13 +57,16 @@ class Rows:
                    LENGTH)
 
 
-def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, **changes: Any) -> dict[str, Any]:
+def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, precision: torch.dtype = torch.float32,
+            **changes: Any) -> dict[str, Any]:
     """The curve of a layout, and the gradient of each parameter before the first step."""
     settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 3e-3, "precision": "fp32",
                                                                      "checkpoint_seconds": 1e9, **changes})
     config = ModelConfig.from_folder(folder)
     with joined(layout, torch.device("cpu")) as ranks:
-        engine = Engine.build(config, settings, ranks, torch.float32)
+        if dist.is_initialized() and ranks.mesh is None:  # one process takes part in a group of one, as on a GPU
+            ranks = replace(ranks, mesh=grid(layout, "cpu"))
+        engine = Engine.build(config.padded(ROWS), settings, ranks, precision, vocabulary=config.vocab_size)
         engine.materialise()
         fill = partial(load_weights, folder=folder)
         for network in engine.networks:
@@ -97,9 +102,14 @@ def rank(number: int, world: int, port: int, cases: dict[str, dict[str, Any]], o
     if world > 1:
         dist.init_process_group("gloo")
     for name, case in cases.items():
+        if case.pop("meshed", False):
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        case["precision"] = torch.bfloat16 if case.pop("bf16", False) else torch.float32
         found = measure(Path(case.pop("folder")), out / case.pop("state", name), Layout(**case.pop("layout")), **case)
         if number == 0:
             torch.save(found, out / f"{name}.pt")
+        if world == 1 and dist.is_initialized():
+            dist.destroy_process_group()
     if world > 1:
         dist.destroy_process_group()
 

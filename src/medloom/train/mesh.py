@@ -92,7 +92,10 @@ def joined(layout: Layout, device: torch.device) -> Iterator[Ranks]:
     started = not dist.is_initialized()
     if started:
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            place = int(os.environ.get("LOCAL_RANK", "0"))
+            if place >= torch.cuda.device_count():
+                raise Refusal(f"rank {place} of this host has no accelerator: torch sees {torch.cuda.device_count()}; start fewer here")
+            device = torch.device("cuda", place)
             torch.cuda.set_device(device)
         # Checkpoints are coordinated on the CPU, beside the collectives of the accelerator.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
