@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def step_line(name: str, done: Done) -> str:
     """One line about a step that was passed."""
-    return f"  {name:<30} {done.record['wall_seconds']:7.1f} s" if done.fresh else f"  {name:<30}  there already"
+    figures = done.record["figures"]
+    learned = f"   loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f}" if "last_loss" in figures else ""
+    return f"  {name:<30} {done.record['wall_seconds']:7.1f} s{learned}" if done.fresh else f"  {name:<30}  there already"
 
 
 def result_tables(summary: Mapping[str, Any]) -> Iterable[Table]:

@@ -25,6 +25,9 @@ class Progress(Protocol):
         """Announce a piece of work of `total` units (None where unknown); it ends with the block."""
         yield NOTHING
 
+    def say(self, line: str) -> None:
+        """Say between two pieces of work what should stay to be read."""
+
 
 class _Nothing:
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -40,6 +43,9 @@ class Silent:
     @contextmanager
     def task(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
         yield NOTHING
+
+    def say(self, line: str) -> None:
+        """Nothing."""
 
 
 class Bars:
@@ -67,6 +73,10 @@ class Bars:
                         bars.update(bar, note=note)
 
             yield _Bar()
+
+    def say(self, line: str) -> None:
+        """On stderr."""
+        sys.stderr.write(f"  {line}\n")
 
 
 class _Lines:

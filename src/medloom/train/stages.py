@@ -109,6 +109,8 @@ def _run(name: str, settings: Training, rows: Rows, model: Path, out: Path, stat
             initialise_adapters(network, seed)
         first = load(rows, 0, size=settings.batch, vocab_size=vocabulary, rank=ranks.data, ranks=layout.data, device=ranks.device)
         loss, base_loss = check_start(engine, first, model, fill)
+        if ranks.first:
+            progress.say(f"{name}: the first row's loss is {loss:.3f} in this layout and {base_loss:.3f} by the weights of the folder")
         watched = partial(watch, settings, watching if ranks.first else None, flops_per_token(config, settings.length), what)
         trained = train(engine, rows, name=name, state=state, identity=what, progress=progress, watched=watched,
                         heldout=None if tokens is None else _heldout(engine, tokens))
