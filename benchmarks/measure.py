@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,6 +18,8 @@ from typing import Any, TypeVar
 import medloom
 
 T = TypeVar("T")
+SLICE = 1.0  # seconds
+_STARTED: list[subprocess.Popen[str]] = []
 HERE = Path(__file__).resolve().parent
 
 
@@ -53,10 +58,35 @@ def side(which: str, interpreter: Path, work: str, **arguments: Any) -> Sample:
     if which.endswith("peers"):
         environment["PYTHONPATH"] = str(HERE)
     given = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
-    done = subprocess.run([interpreter, "-m", f"sides.{which}", work, json.dumps(given)], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{which}: {work} failed under {interpreter}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return Sample(**json.loads(done.stdout.strip().splitlines()[-1]))
+    process = subprocess.Popen([interpreter, "-m", f"sides.{which}", work, json.dumps(given)], env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    _STARTED.append(process)
+    said, complained = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{which}: {work} failed under {interpreter}:\n{said[-2000:]}{complained[-4000:]}")
+    return Sample(**json.loads(said.strip().splitlines()[-1]))
+
+
+def in_slices(repeat: int, *sides: Callable[[], T]) -> list[list[T]]:
+    """Run the sides at once, `repeat` times, but only ever one of them for SLICE seconds while the others are held.
+
+    A processor that grows slower for a minute then slows all sides alike. Only their CPU seconds mean anything.
+    """
+    samples: list[list[T]] = [[] for _ in sides]
+    for _ in range(repeat):
+        _STARTED.clear()
+        with ThreadPoolExecutor(len(sides)) as threads:
+            running = [threads.submit(one) for one in sides]
+            while not all(one.done() for one in running):
+                alive = [process for process in _STARTED if process.poll() is None]
+                for chosen in alive:
+                    for process in alive:
+                        process.send_signal(signal.SIGCONT if process is chosen else signal.SIGSTOP)
+                    time.sleep(SLICE)
+                time.sleep(0.01)
+            for done, one in zip(samples, running, strict=True):
+                done.append(one.result())
+    return samples
 
 
 def in_turns(repeat: int, *sides: Callable[[], T]) -> list[list[T]]:

@@ -38,6 +38,9 @@ class Steps:
         """A step has ended."""
         self.stamp()
 
+    def say(self, line: str) -> None:
+        """Nothing."""
+
 
 def _differences(stamps: Sequence[float]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(stamps)]
