@@ -39,11 +39,11 @@ class Rows:
     Where `stop` is given, reading the rows of that step has the process asked to stop, as Slurm would.
     """
 
-    def __init__(self, stop: int | None = None) -> None:
-        self.stop = stop
+    def __init__(self, steps: int, stop: int | None = None) -> None:
+        self.steps, self.stop = steps, stop
 
     def __len__(self) -> int:
-        return STEPS * BATCH
+        return self.steps * BATCH
 
     def __getitem__(self, number: int) -> Row:
         if self.stop is not None and number >= self.stop * BATCH:
@@ -57,11 +57,12 @@ class Rows:
                    LENGTH)
 
 
-def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, precision: torch.dtype = torch.float32,
-            **changes: Any) -> dict[str, Any]:
+def measure(folder: Path, state: Path, layout: Layout, steps: int = STEPS, stop: int | None = None,
+            precision: torch.dtype = torch.float32, **changes: Any) -> dict[str, Any]:
     """The curve of a layout, and the gradient of each parameter before the first step."""
     settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 3e-3, "precision": "fp32",
-                                                                     "checkpoint_seconds": 1e9, **changes})
+                                                                     "checkpoint_seconds": 1e9, "schedule": "constant", "warmup": 0.0,
+                                                                     **changes})
     config = ModelConfig.from_folder(folder)
     with joined(layout, torch.device("cpu")) as ranks:
         if dist.is_initialized() and ranks.mesh is None:  # one process takes part in a group of one, as on a GPU
@@ -71,7 +72,7 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
         fill = partial(load_weights, folder=folder)
         for network in engine.networks:
             fill(network)
-        first = load(Rows(), 0, size=BATCH, vocab_size=VOCABULARY, rank=ranks.data, ranks=layout.data, device=ranks.device)
+        first = load(Rows(1), 0, size=BATCH, vocab_size=VOCABULARY, rank=ranks.data, ranks=layout.data, device=ranks.device)
         learned = ranks.total(first.counted.sum(), "replicate", "shard")
         engine.forward_backward(first, 1 / int(learned))
         norm = float(gradient_norm((parameter for _, parameter in engine.parameters()), ranks))
@@ -87,7 +88,7 @@ def measure(folder: Path, state: Path, layout: Layout, stop: int | None = None, 
             gradients = {name: gradient for found in gathered for name, gradient in found.items()}
         started = check_start(engine, first, folder, fill)
         try:
-            metrics = train(engine, Rows(stop), name="test", state=state, identity={}, progress=Silent()).metrics
+            metrics = train(engine, Rows(steps, stop), name="test", state=state, identity={}, progress=Silent()).metrics
         except Stopped:
             metrics = []
     return {"losses": [row["loss"] for row in metrics], "norms": [row["grad_norm"] for row in metrics],

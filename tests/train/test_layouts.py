@@ -22,6 +22,7 @@ WORKER = Path(__file__).with_name("layouts.py")
 SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 4, "heads": 4, "kv_heads": 2,
                          "max_positions": 64}
 CLOSE = 1e-5
+FEW = 6  # steps of what the main cases cover for 30
 
 # By number of processes: what is run, in this order, on one group of them. Cases with the same state go on from each other.
 CASES: dict[int, dict[str, dict[str, Any]]] = {
@@ -29,16 +30,19 @@ CASES: dict[int, dict[str, dict[str, Any]]] = {
         "single-meshed": {"layout": {}, "meshed": True}, "bf16": {"layout": {}, "bf16": True},
         "bf16-meshed": {"layout": {"recompute": "selective"}, "meshed": True, "bf16": True},
         "single-recompute": {"layout": {"recompute": "full"}}, "single-selective": {"layout": {"recompute": "selective"}}},
-    4: {"dp4": {"layout": {"data": 4}}, "hybrid": {"layout": {"data": 4, "sharding": "hybrid", "shard": 2}},
+    4: {"dp4": {"layout": {"data": 4}}, "hybrid": {"layout": {"data": 4, "sharding": "hybrid", "shard": 2}, "steps": FEW},
         "tp2-pp2": {"layout": {"tensor": 2, "pipeline": 2}}, "dp2-tp2": {"layout": {"data": 2, "tensor": 2, "recompute": "full"}},
-        "dp2-pp2": {"layout": {"data": 2, "pipeline": 2}}, "tied-dp2-tp2": {"layout": {"data": 2, "tensor": 2}, "folder": "tied"},
-        "dp2-tp2-compiled": {"layout": {"data": 2, "tensor": 2, "compile": True, "recompute": "selective"}},
+        "dp2-pp2": {"layout": {"data": 2, "pipeline": 2}},
+        "tied-dp2-tp2": {"layout": {"data": 2, "tensor": 2}, "folder": "tied", "steps": FEW},
         "on-1": {"layout": {"data": 4}, "state": "moving", "stop": 8},
         "on-2": {"layout": {"data": 2, "tensor": 2}, "state": "moving", "stop": 18}},
-    2: {"dp2": {"layout": {"data": 2}}, "dp2-whole": {"layout": {"data": 2, "sharding": "none", "recompute": "selective"}},
-        "tp2": {"layout": {"tensor": 2}}, "odd-tp2": {"layout": {"tensor": 2}, "folder": "odd", "z_loss": 0.01},
-        "bf16-dp2": {"layout": {"data": 2}, "bf16": True}, "pp2": {"layout": {"pipeline": 2}},
-        "pp2-interleaved": {"layout": {"pipeline": 2, "stages": 2}, "micro_batch": 2},
+    2: {"dp2": {"layout": {"data": 2}}, "dp2-whole": {"layout": {"data": 2, "sharding": "none", "recompute": "selective"}, "steps": FEW},
+        "tp2": {"layout": {"tensor": 2}}, "odd-tp2": {"layout": {"tensor": 2}, "folder": "odd", "z_loss": 0.01, "steps": FEW},
+        "bf16-dp2": {"layout": {"data": 2}, "bf16": True},
+        "pp2": {"layout": {"pipeline": 2}},
+        "pp2-interleaved": {"layout": {"pipeline": 2, "stages": 2}, "micro_batch": 2, "steps": FEW},
+        "tp2-compiled": {"layout": {"tensor": 2, "compile": True, "recompute": "selective"}, "steps": FEW},
+        "dp2-compiled": {"layout": {"data": 2, "compile": True}, "steps": FEW},
         "moved": {"layout": {"pipeline": 2}, "state": "moving"}},
     8: {"dp2-tp2-pp2": {"layout": {"data": 2, "tensor": 2, "pipeline": 2}}},
 }
@@ -68,9 +72,10 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
 def test_a_layout_gives_the_curve_of_one_process(name: str, curves: dict[str, dict[str, Any]]) -> None:
     kind = name.partition("-")[0]
     found, expected = curves[name], curves[kind if kind in ("tied", "odd") else "single"]
-    assert len(found["losses"]) == 30 and expected["losses"][-1] < expected["losses"][0]
-    assert found["losses"] == pytest.approx(expected["losses"], abs=CLOSE)
-    assert found["norms"] == pytest.approx(expected["norms"], abs=CLOSE)
+    steps = next(cases[name] for cases in CASES.values() if name in cases).get("steps", 30)
+    assert len(found["losses"]) == steps and expected["losses"][-1] < expected["losses"][0]
+    assert found["losses"] == pytest.approx(expected["losses"][:steps], abs=CLOSE)
+    assert found["norms"] == pytest.approx(expected["norms"][:steps], abs=CLOSE)
     assert found["gradients"].keys() == expected["gradients"].keys()
     for parameter, gradient in expected["gradients"].items():
         assert (found["gradients"][parameter] - gradient).norm() <= CLOSE * gradient.norm(), parameter

@@ -23,7 +23,7 @@ from medloom.model import ModelConfig, TokenStoreWriter, extend_tokenizer, load_
 from medloom.recipe import Finetuning, Training
 from medloom.train import Diverged, finetune, pretrain
 from medloom.train.data import batch, open_corpus
-from medloom.train.learner import Learner
+from medloom.train.learner import Learner, cross_entropy
 from medloom.train.optimise import adamw, rate
 
 BASIC: dict[str, Any] = {"length": 32, "batch": 8, "micro_batch": 8, "rate": 3e-3, "precision": "fp32", "device": "cpu"}
@@ -87,6 +87,20 @@ def test_the_loss_is_the_plain_one_per_document(model: Path, corpus: Path) -> No
                 tokens += len(wanted)
     assert tokens == int(counted.sum())
     assert packed == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_cross_entropy_and_its_gradient_are_torch_s() -> None:
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(3, 5, 40, generator=generator, dtype=torch.float64).mul(9).requires_grad_()
+    targets = torch.randint(40, (3, 5), generator=generator)
+    loss, normaliser = cross_entropy(scores, targets)
+    assert torch.allclose(loss, F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view(3, 5))
+    assert torch.allclose(normaliser, scores.logsumexp(-1))
+    weights = torch.rand(2, 3, 5, generator=generator, dtype=torch.float64)
+    (found,) = torch.autograd.grad((loss * weights[0] + normaliser.square() * weights[1]).sum(), scores)
+    plain = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view(3, 5)
+    (wanted,) = torch.autograd.grad((plain * weights[0] + scores.logsumexp(-1).square() * weights[1]).sum(), scores)
+    assert torch.allclose(found, wanted)
 
 
 def test_bfloat16_follows_float32(model: Path, corpus: Path, tmp_path: Path) -> None:

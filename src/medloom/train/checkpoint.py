@@ -63,8 +63,8 @@ class Checkpoints:
             return 0
         tensors = self._tensors()
         load(tensors, storage_reader=FileSystemReader(self.state / found["name"]), process_group=self._group, no_dist=self._group is None)
-        for parameter in self.parameters.values():
-            self.optimiser.state[parameter]["step"].fill_(float(found["updates"]))
+        for state in self.optimiser.state.values():
+            state["step"].fill_(float(found["updates"]))
         return int(found["step"])
 
     def save(self, step: int, updates: int, metrics: Metrics | None = None) -> None:

@@ -38,25 +38,25 @@ class Learner(nn.Module):
         return torch.stack((self.loss(hidden, targets, counted),))  # not a view, which sharding's hooks could lose
 
     def loss(self, hidden: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-        """Summed cross-entropy of hidden states [rows, length, hidden_size], and `z_loss` times the squared log-normaliser
+        """Summed cross-entropy of hidden states [rows, length, hidden_size], and in training `z_loss` times the squared log-normaliser
         (Chowdhery et al. 2022, arXiv 2204.02311, section 5)."""
         mesh = self.tensor_mesh
         if mesh is None:
             if int(counted.sum()) * 2 < counted.numel():
                 # Where few tokens of long prompts are learned the head is most of the work, and the others need not reach it.
                 hidden, targets, counted = hidden[counted], targets[counted], counted[counted]
-            scores = self._known(self.network.logits(hidden).float(), 0)
-            wanted = targets.masked_fill(~counted, -100)
-            loss = F.cross_entropy(scores.flatten(0, -2), wanted.flatten(), reduction="sum")
-            return loss + self.z_loss * (scores.logsumexp(-1).square() * counted).sum() if self.z_loss else loss
-        assert isinstance(hidden, DTensor)  # a part of the sequence, as the sequence-parallel norm gives it
-        whole = hidden.redistribute(placements=[Replicate()])
-        weight = self.network.head()
-        assert isinstance(weight, DTensor)
-        scores = F.linear(whole.to_local(grad_placements=[Partial()]), weight.to_local()).float()
-        begin = mesh.get_local_rank() * scores.shape[-1]
-        loss, normaliser = vocabulary_parallel_cross_entropy(self._known(scores, begin), targets, begin, mesh.get_group())
-        return ((loss + self.z_loss * normaliser.square() if self.z_loss else loss) * counted).sum()
+            scores, begin, group = self.network.logits(hidden).float(), 0, None
+        else:
+            assert isinstance(hidden, DTensor)  # a part of the sequence, as the sequence-parallel norm gives it
+            weight = self.network.head()
+            assert isinstance(weight, DTensor)
+            whole = hidden.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+            scores = F.linear(whole, weight.to_local()).float()
+            begin, group = mesh.get_local_rank() * scores.shape[-1], mesh.get_group()
+        loss, normaliser = cross_entropy(self._known(scores, begin), targets, begin, group)
+        if self.training and self.z_loss:
+            loss = loss + self.z_loss * normaliser.square()
+        return (loss * counted).sum()
 
     def _known(self, scores: Tensor, begin: int) -> Tensor:
         """Scores of tokens from `begin` on, those of padding out of the running."""
@@ -67,10 +67,12 @@ class Learner(nn.Module):
         return scores.masked_fill(beyond, -torch.inf)
 
 
-def vocabulary_parallel_cross_entropy(scores: Tensor, targets: Tensor, begin: int, group: Any) -> tuple[Tensor, Tensor]:
-    """Cross-entropy where each rank of `group` has the scores of some tokens, from `begin` on (Shoeybi et al. 2019, arXiv 1909.08053).
+def cross_entropy(scores: Tensor, targets: Tensor, begin: int = 0, group: Any = None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy where each rank of `group` has the scores of some tokens, from `begin` on (Shoeybi et al. 2019, arXiv 1909.08053);
+    without a group, where this process has all.
 
     scores: [..., tokens of this rank], float32; targets: [...]. Returns loss and log-normaliser of each position, [...], on every rank.
+    What it keeps for the gradient is one number a score, and the gradient takes its place: torch's own keeps one and makes two.
     """
     loss, normaliser = _CrossEntropy.apply(scores, targets, begin, group)  # type: ignore[no-untyped-call]
     return loss, normaliser
@@ -80,21 +82,22 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, targets: Tensor, begin: int, group: Any) -> tuple[Tensor, Tensor]:
         highest = scores.amax(-1)
-        dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
-        shares = (scores - highest[..., None]).exp()
+        if group is not None:
+            dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
+        shares = (scores - highest[..., None]).exp_()
         mine = (targets >= begin) & (targets < begin + scores.shape[-1])
         place = (targets - begin).masked_fill(~mine, 0)
-        wanted = scores.gather(-1, place[..., None])[..., 0].masked_fill(~mine, 0.0)
-        sums = torch.stack((shares.sum(-1), wanted))
-        dist.all_reduce(sums, group=group)
+        sums = torch.stack((shares.sum(-1), scores.gather(-1, place[..., None])[..., 0].masked_fill(~mine, 0.0)))
+        if group is not None:
+            dist.all_reduce(sums, group=group)
         normaliser = sums[0].log() + highest
-        ctx.save_for_backward(shares.div_(sums[0][..., None]), place, mine)
+        ctx.save_for_backward(shares, sums[0], place, mine)
         return normaliser - sums[1], normaliser
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        shares, place, mine = ctx.saved_tensors
+        shares, total, place, mine = ctx.saved_tensors
         of_loss, of_normaliser = gradients
-        gradient = shares * (of_loss + of_normaliser)[..., None]
+        gradient = shares.mul_(((of_loss + of_normaliser) / total)[..., None])
         gradient.scatter_add_(-1, place[..., None], -(of_loss * mine)[..., None])
         return gradient, None, None, None
