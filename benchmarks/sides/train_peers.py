@@ -1,4 +1,4 @@
-"""The peers' side of training, run by the interpreter of their own environment. Each with fused AdamW, clipping at 1 and the same rows."""
+"""The peers' side of training, run by the interpreter of their own environment. Each with AdamW, clipping at 1 and the same rows."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ class FusedAdamW(torch.optim.AdamW):
         super().__init__(params, lr=lr, betas=tuple(betas), weight_decay=weight_decay, fused=True)
 
 
-def litgpt(model: str, rows: str, scratch: str, batch: int) -> Callable[[], Any]:
-    """litgpt's pretraining, which compiles the network whole, from the same weights by its own conversion."""
+def litgpt(model: str, rows: str, scratch: str, batch: int, fused: bool) -> Callable[[], Any]:
+    """litgpt's pretraining, which compiles the network whole, from the same weights by its own conversion. On a CPU its AdamW is not fused."""
     from litgpt import Config, pretrain
     from litgpt.args import EvalArgs, TrainArgs
     from litgpt.data import DataModule
@@ -189,7 +189,7 @@ def litgpt(model: str, rows: str, scratch: str, batch: int) -> Callable[[], Any]
                 initial_checkpoint_dir=begin, logger_name="csv", eval=EvalArgs(interval=10**6, final_validation=False),
                 train=TrainArgs(save_interval=None, log_interval=1, global_batch_size=batch, micro_batch_size=batch, max_tokens=count,
                                 max_norm=CLIP, min_lr=RATE, lr_warmup_steps=0),
-                optimizer={"class_path": "sides.train_peers.FusedAdamW",
+                optimizer={"class_path": "sides.train_peers.FusedAdamW" if fused else "torch.optim.AdamW",
                            "init_args": {"lr": RATE, "betas": list(BETAS), "weight_decay": DECAY}})
             with next(Path(folder).glob("out/logs/**/metrics.csv")).open() as stream:
                 loss = float(next(csv.DictReader(stream))["loss"])
