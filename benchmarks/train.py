@@ -51,7 +51,7 @@ def cpu_hf_trainer(bench: Bench) -> Row:
 def cpu_litgpt(bench: Bench) -> Row:
     """Against litgpt's pretraining loop as it comes; with a fused AdamW in the note."""
     return _cpu(bench, "cpu-litgpt", 1.05,
-                "both compiled, litgpt its network as one; against litgpt with the fused AdamW that it has on a GPU alone the ratio is {1:.3f}",
+                "both compiled, litgpt its network as one; given the fused AdamW that it has on a GPU alone the ratio is {1:.3f}",
                 *(("litgpt", {"scratch": bench.folder, "fused": fused}) for fused in (False, True)))
 
 

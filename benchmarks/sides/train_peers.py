@@ -130,7 +130,7 @@ class FusedAdamW(torch.optim.AdamW):
 
 
 def litgpt(model: str, rows: str, scratch: str, batch: int, fused: bool) -> Callable[[], Any]:
-    """litgpt's pretraining, which compiles the network whole, from the same weights by its own conversion. On a CPU its AdamW is not fused."""
+    """litgpt's pretraining, which compiles the network whole, from the same weights by its own conversion. Alone its AdamW is not fused."""
     from litgpt import Config, pretrain
     from litgpt.args import EvalArgs, TrainArgs
     from litgpt.data import DataModule
