@@ -8,21 +8,19 @@ DIR holds corpus/, tokenizers/ and benchmarks/ in the forms that benchmarks/READ
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import corpus_inputs as inputs
+import measure
 from corpus_walk import SOURCES, Walk, walk, write_recipe
-from measure import Row, Sample, in_turns, middle, print_table, rates, side, whereabouts, write_rows
+from measure import Row, Sample, in_turns, middle, rates
 
 RECALL = dict(zip(inputs.KINDS, (1.00, 0.95, 0.85), strict=True))
 GROWTH = 1.10  # of peak memory at 16 times the shards
@@ -32,28 +30,14 @@ GLOBAL_MB = 2000  # what corpus.memory_mb allows where a recipe does not say
 ROAD_SHARDS, COPIES = 192, 6  # MEDLINE files and copies of the papers, for the workers
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What a row is given: real input, the peers' interpreter, rounds, and a folder for what it makes."""
+class Bench(measure.Bench):
+    """The corpus against its peers."""
 
-    data: Path
-    peers: Path
-    repeat: int | None
-    folder: Path
+    sides = "corpus"
 
     @property
     def corpus(self) -> Path:
         return self.data / "corpus"
-
-    def rounds(self, usual: int) -> int:
-        """Rounds to measure: what was asked for, else the row's usual number."""
-        return self.repeat or usual
-
-    def ours(self, work: str, **arguments: Any) -> Callable[[], Sample]:
-        return lambda: side("corpus_ours", Path(sys.executable), work, **arguments)
-
-    def peer(self, work: str, **arguments: Any) -> Callable[[], Sample]:
-        return lambda: side("corpus_peers", self.peers, work, **arguments)
 
 
 def medline(bench: Bench) -> Row:
@@ -212,31 +196,5 @@ ROWS = {"medline": medline, "jats": jats, "near-duplicates": near_duplicates, "t
         "tokenise-llama3": tokenise_llama3, "workers": workers, "memory": memory, "pdf": pdf, "global-memory": global_memory}
 
 
-def main() -> int:
-    """Measure, print the table, write the rows; exit code 1 where a goal is not met."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=f"among {', '.join(ROWS)}")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="real input [default: data]")
-    parser.add_argument("--peers", type=Path, default=Path("peers/bin/python"), help="the peers' interpreter [default: peers/bin/python]")
-    parser.add_argument("--repeat", type=int, help="rounds [default: each row's own]")
-    parser.add_argument("--json", type=Path, help="write the rows here; rows of other works in it stay")
-    parser.add_argument("--work", type=Path, help="a folder with room for some GB [default: a temporary one]")
-    asked = parser.parse_args()
-    for path, cure in ((asked.data / "corpus", "--data"), (asked.peers, "--peers")):
-        if not path.exists():
-            parser.error(f"{path}: not there; say where with {cure}")
-    rows = []
-    for name in dict.fromkeys(asked.only):
-        with tempfile.TemporaryDirectory(dir=asked.work, prefix="corpus-benchmark-") as folder:
-            # absolute, but not resolved: an environment's interpreter is a link that must stay one
-            rows.append(ROWS[name](Bench(asked.data.absolute(), asked.peers.absolute(), asked.repeat, Path(folder))))
-        print_table(rows[-1:])
-        if asked.json:
-            write_rows(asked.json, rows[-1:], whereabouts(asked.peers.absolute()))
-    print()
-    print_table(rows)
-    return 0 if all(row.met for row in rows) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure.measure_rows(Bench, ROWS, __doc__, "peers/bin/python"))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import medloom
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Bench")
 SLICE = 1.0  # seconds
 _STARTED: list[subprocess.Popen[str]] = []
 HERE = Path(__file__).resolve().parent
@@ -112,6 +115,61 @@ def rates(work: str, amount: float, unit: str, ours: Sequence[Sample], peer: Seq
     return Row(work, amount / middle(ours), amount / middle(peer), unit, ratio, goal, met and ratio >= goal, note, {**seconds, **details})
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What a row is given: real input, the peers' interpreter, rounds, and a folder for what it makes. `sides` names both modules."""
+
+    data: Path
+    peers: Path
+    repeat: int | None
+    folder: Path
+
+    sides: ClassVar[str]
+
+    def rounds(self, usual: int) -> int:
+        """Rounds to measure: what was asked for, else the row's usual number."""
+        return self.repeat or usual
+
+    def ours(self, work: str, **arguments: Any) -> Callable[[], Sample]:
+        return lambda: side(f"{self.sides}_ours", Path(sys.executable), work, **arguments)
+
+    def peer(self, work: str, **arguments: Any) -> Callable[[], Sample]:
+        return lambda: side(f"{self.sides}_peers", self.peers, work, **arguments)
+
+
+def measure_rows(bench: type[B], rows: Mapping[str, Callable[[B], Row]], about: str, peers: str, *, dataless: Collection[str] = (),
+                 peerless: Collection[str] = ()) -> int:
+    """Measure what the command line asks for, print the table, write the rows; exit code 1 where a goal is not met.
+
+    peers: where their interpreter is by default. dataless, peerless: the rows that need no real input, no peers. A row that could not be
+    measured here does not take the place of one that was.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=rows, default=list(rows), metavar="ROW", help=f"among {', '.join(rows)}")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="real input [default: data]")
+    parser.add_argument("--peers", type=Path, default=Path(peers), help=f"the peers' interpreter [default: {peers}]")
+    parser.add_argument("--repeat", type=int, help="rounds [default: each row's own]")
+    parser.add_argument("--json", type=Path, help="write the rows here; rows of other works in it stay")
+    parser.add_argument("--work", type=Path, help="a folder with room for some GB, 30 for rows on a GPU [default: a temporary one]")
+    asked = parser.parse_args()
+    for path, cure, without in ((asked.data / "corpus", "--data", dataless), (asked.peers, "--peers", peerless)):
+        if {*asked.only} - {*without} and not path.exists():
+            parser.error(f"{path}: not there; say where with {cure}")
+    measured = []
+    for name in dict.fromkeys(asked.only):
+        with tempfile.TemporaryDirectory(dir=asked.work, prefix=f"{bench.sides}-benchmark-") as folder:
+            # absolute, but not resolved: an environment's interpreter is a link that must stay one
+            measured.append(rows[name](bench(asked.data.absolute(), asked.peers.absolute(), asked.repeat, Path(folder))))
+        row = measured[-1]
+        print_table([row])
+        sys.stdout.flush()
+        if asked.json and (row.met is not None or name not in {held["work"] for held in _held(asked.json)}):
+            write_rows(asked.json, [row], whereabouts(asked.peers.absolute() if asked.peers.exists() else None))
+    print()
+    print_table(measured)
+    return 0 if all(row.met is not False for row in measured) else 1
+
+
 def print_table(rows: Sequence[Row]) -> None:
     """The rows as a table, notes below."""
     form = "{:<17} {:>10} {:>10}  {:<20} {:>7} {:>7}  {}"
@@ -129,10 +187,13 @@ def print_table(rows: Sequence[Row]) -> None:
 def write_rows(path: Path, rows: Sequence[Row], where: dict[str, Any]) -> None:
     """Write the rows as a JSON list, each with when and where it was measured; rows of other works that the file holds stay."""
     fresh = [{**row.__dict__, **where} for row in rows]
-    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    kept = [row for row in held if row["work"] not in {row["work"] for row in fresh}]
+    kept = [row for row in _held(path) if row["work"] not in {row["work"] for row in fresh}]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept + fresh, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _held(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def whereabouts(peers: Path | None) -> dict[str, Any]:

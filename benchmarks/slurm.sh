@@ -12,6 +12,7 @@
 # died without writing one only by `squeue` and the logs.
 set -eu
 
+here=$(dirname "$0")
 last=${TMPDIR:-/tmp}/medloom-slurm.$(id -u)
 
 fail() { echo "slurm.sh: $*" >&2; exit 1; }
@@ -30,12 +31,10 @@ write_configuration() {
     memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 7 / 8)}' /proc/meminfo)
     cat >"$1/slurm.conf" <<CONF
 ClusterName=medloom
+$(cat "$here/slurm_alone.conf")
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=${SLURM_SH_PORT:-16817}
 SlurmdPort=$((${SLURM_SH_PORT:-16817} + 1))
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
 AuthInfo=socket=$1/munge.socket
 StateSaveLocation=$1/state
 SlurmdSpoolDir=$1/spool
@@ -43,20 +42,10 @@ SlurmctldPidFile=$1/slurmctld.pid
 SlurmdPidFile=$1/slurmd.pid
 SlurmctldLogFile=$1/slurmctld.log
 SlurmdLogFile=$1/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/none
-MpiDefault=none
-SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=$((memory / $(nproc)))
-SchedulerParameters=sched_interval=2,batch_sched_delay=0
-ReturnToService=2
 MaxArraySize=100000
 MaxJobCount=100000
-KillWait=5
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
 PartitionName=local Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF

@@ -8,8 +8,6 @@ goal is not met; a row that cannot be measured here says why and is neither.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import tempfile
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 import train_gpu
 import train_inputs as inputs
-from measure import Row, in_slices, in_turns, print_table, whereabouts, write_rows
+from measure import Row, in_slices, in_turns, measure_rows
 from train_bench import FIXED, SETTLING, Bench, begin_alike, compared, each, speed, useful
 
 ROWS_A_STEP, LENGTH, STEPS = 4, 512, 14
@@ -144,39 +142,6 @@ ROWS = {"cpu-hf-trainer": cpu_hf_trainer, "cpu-litgpt": cpu_litgpt, "cpu-bare-lo
 PEERLESS = {"loader", "checkpoint", "gpu-mfu-1b", "gpu-mfu-7b-slab"}
 
 
-def main() -> int:
-    """Measure, print the table, write the rows; exit code 1 where a goal is not met."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=f"among {', '.join(ROWS)}")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="real input, for packing [default: data]")
-    parser.add_argument("--peers", type=Path, default=Path("peers-train/bin/python"),
-                        help="the peers' interpreter [default: peers-train/bin/python]")
-    parser.add_argument("--repeat", type=int, help="rounds [default: each row's own]")
-    parser.add_argument("--json", type=Path, help="write the rows here; rows of other works in it stay")
-    parser.add_argument("--work", type=Path, help="a folder with room for some GB, 30 of them for the GPU rows [default: a temporary one]")
-    asked = parser.parse_args()
-    for path, cure, rows in ((asked.data / "corpus", "--data", {"packing"}), (asked.peers, "--peers", ROWS.keys() - PEERLESS)):
-        if rows & set(asked.only) and not path.exists():
-            parser.error(f"{path}: not there; say where with {cure}")
-    rows = []
-    for name in dict.fromkeys(asked.only):
-        with tempfile.TemporaryDirectory(dir=asked.work, prefix="train-benchmark-") as folder:
-            # absolute, but not resolved: an environment's interpreter is a link that must stay one
-            rows.append(ROWS[name](Bench(asked.data.absolute(), asked.peers.absolute(), asked.repeat, Path(folder))))
-        print_table(rows[-1:])
-        sys.stdout.flush()
-        if asked.json and (rows[-1].met is not None or name not in _held(asked.json)):
-            write_rows(asked.json, rows[-1:], whereabouts(asked.peers.absolute() if asked.peers.exists() else None))
-    print()
-    print_table(rows)
-    return 0 if all(row.met is not False for row in rows) else 1
-
-
-def _held(path: Path) -> set[str]:
-    """The works that a file of rows has: a row that could not be measured here does not take the place of one that was."""
-    return {row["work"] for row in json.loads(path.read_text(encoding="utf-8"))} if path.exists() else set()
-
-
 if __name__ == "__main__":
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "train-benchmark-inductor"))
-    sys.exit(main())
+    sys.exit(measure_rows(Bench, ROWS, __doc__, "peers-train/bin/python", dataless=ROWS.keys() - {"packing"}, peerless=PEERLESS))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import measure
 import train_inputs as inputs
-from measure import Row, Sample, side
+from measure import Row, Sample
 
 from medloom.model import ModelConfig
 
@@ -21,24 +20,10 @@ FIXED = {"rate": 3e-4, "schedule": "constant", "warmup": 0.0, "clip": 1.0, "weig
          "device": "cpu", "precision": "fp32", "documents": "together"}
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What a row is given: real input, the peers' interpreter, rounds, and a folder for what it makes."""
+class Bench(measure.Bench):
+    """Training against its peers."""
 
-    data: Path
-    peers: Path
-    repeat: int | None
-    folder: Path
-
-    def rounds(self, usual: int) -> int:
-        """Rounds to measure: what was asked for, else the row's usual number."""
-        return self.repeat or usual
-
-    def ours(self, work: str, **arguments: Any) -> Callable[[], Sample]:
-        return lambda: side("train_ours", Path(sys.executable), work, **arguments)
-
-    def peer(self, work: str, **arguments: Any) -> Callable[[], Sample]:
-        return lambda: side("train_peers", self.peers, work, **arguments)
+    sides = "train"
 
     def model(self, config: ModelConfig, dtype: str = "float32", device: str = "cpu") -> Path:
         """A new model folder of this shape."""

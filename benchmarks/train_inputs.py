@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.model import ModelConfig, TokenStoreWriter, load_tokenizer
+from medloom.model import ModelConfig, TokenStoreWriter, flops_per_token, load_tokenizer
 
 SMALL = ModelConfig(vocab_size=8192, hidden_size=256, intermediate_size=688, layers=8, heads=8, kv_heads=8, max_positions=2048)
 BILLION = ModelConfig(vocab_size=32_000, hidden_size=2048, intermediate_size=5632, layers=22, heads=16, kv_heads=8, max_positions=2048)
@@ -99,8 +99,8 @@ def flops(config: ModelConfig, length: int, *, embedding: bool = True) -> float:
     embedding: whether N counts an embedding that is not the head too; a lookup multiplies nothing, and in a network cut to a few
     layers it would count for much.
     """
-    lookup = 0 if config.tied or embedding else config.vocab_size * config.hidden_size
-    return 6.0 * (config.parameters - lookup) + 12.0 * config.layers * config.heads * config.head_size * length
+    lookup = config.vocab_size * config.hidden_size if embedding and not config.tied else 0
+    return flops_per_token(config, length) + 6.0 * lookup
 
 
 def shape(config: ModelConfig) -> dict[str, Any]:

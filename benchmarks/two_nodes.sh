@@ -21,12 +21,10 @@ mkdir "$dir/state" "$dir/spool-one" "$dir/spool-two"
 (umask 077 && dd if=/dev/urandom of="$dir/munge.key" bs=1024 count=1 2>/dev/null)
 cat >"$dir/slurm.conf" <<CONF
 ClusterName=medloom
+$(cat "$here/slurm_alone.conf")
 SlurmctldHost=one(10.77.0.1)
 SlurmctldPort=16917
 SlurmdPort=16918
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
 AuthInfo=socket=$dir/munge.socket
 StateSaveLocation=$dir/state
 SlurmdSpoolDir=$dir/spool-%n
@@ -34,17 +32,7 @@ SlurmctldPidFile=$dir/slurmctld.pid
 SlurmdPidFile=$dir/slurmd-%n.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/none
-MpiDefault=none
-SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-SchedulerParameters=sched_interval=2,batch_sched_delay=0
-ReturnToService=2
-KillWait=5
 NodeName=one NodeAddr=10.77.0.1 CPUs=$(nproc) State=UNKNOWN
 NodeName=two NodeAddr=10.77.0.2 CPUs=$(nproc) State=UNKNOWN
 PartitionName=local Nodes=one,two Default=YES MaxTime=INFINITE State=UP
