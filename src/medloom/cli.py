@@ -518,14 +518,14 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from .ledger import Broken, Refusal, Stopped
+        from .ledger import STOPPED, Broken, Refusal, Stopped
 
         if isinstance(error, Refusal):
             typer.echo(f"medloom: {error}", err=True)
             sys.exit(2)
         if isinstance(error, Stopped):
             typer.echo(f"medloom: {error}; the same command goes on from there", err=True)
-            sys.exit(75)
+            sys.exit(STOPPED)
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             typer.echo(f"medloom: {error.filename or 'output'}: {error.strerror}; mend that and give the same command again", err=True)
             sys.exit(2)

@@ -417,5 +417,5 @@ def _asked(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def _trained_alike(settings: Training, seed: int, *others: str) -> dict[str, Any]:
-    """What of the settings decides the weights: not how often a checkpoint is taken, nor `others`, which decide the step before."""
-    return {**settings.model_dump(mode="json", exclude={"checkpoint_seconds", "loggers", "tokens", *others}), "seed": seed}
+    """What of the settings decides the step: not `tokens` and `others`, which decide the one before."""
+    return {**{key: value for key, value in settings.what().items() if key not in ("tokens", *others)}, "seed": seed}

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
 
 from medloom.ledger import Refusal, Silent
-from medloom.model import Llama, load_model
+from medloom.model import Llama, is_adapter, load_model
 from medloom.recipe import Finetuning, Lora
 from medloom.train import finetune
-from medloom.train.adapters import adapt, adapters, initialise_adapters, is_adapter, load_adapter, merge_adapter, merge_folder, save_adapter
+from medloom.train.adapters import adapt, adapters, initialise_adapters, load_adapter, merge_adapter, merge_folder, save_adapter
 
 KINDS = [Lora(rank=4, alpha=8), Lora(rank=4, alpha=8, dora=True), Lora(rank=2, alpha=3, targets=("q_proj", "down_proj"), dora=True)]
 TOKENS = torch.arange(48).view(2, 24) * 5 % 320

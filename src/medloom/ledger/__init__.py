@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .ending import Broken, Stopped
+from .ending import STOPPED, Broken, Stopped
 from .progress import Bars, Progress, Silent
 from .refusal import Refusal
 from .step import Step, Workspace, ancestry
 from .store import Done, Ledger
 
-__all__ = ["Bars", "Broken", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Stopped", "Workspace", "ancestry"]
+__all__ = ["STOPPED", "Bars", "Broken", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Stopped", "Workspace", "ancestry"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+STOPPED = 75  # the exit code for it: EX_TEMPFAIL of sysexits.h, nothing is wrong, try again
+
 
 class Stopped(Exception):
-    """It was asked to stop and did, after saving where it stands. The message is one line; the same command goes on. Exit code 75."""
+    """It was asked to stop and did, after saving where it stands. The message is one line; the same command goes on."""
 
 
 class Broken(RuntimeError):

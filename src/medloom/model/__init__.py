@@ -16,22 +16,25 @@ from .tokenizer import Tokenizer, carry_tokenizer, load_tokenizer, train_tokeniz
 from .tokens import TokenStore, TokenStoreWriter
 
 if TYPE_CHECKING:
+    from .by_layer import run_by_layer
     from .llama import Cache, Llama, Part
     from .llama2c import import_llama2c
     from .new import new_model
+    from .share import local, whole
     from .verify import Verification, describe, verify_weights
-    from .weights import load_model, load_weights, save_model
+    from .weights import is_adapter, load_model, load_weights, save_model, weight_shapes
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "Message", "ModelConfig", "Part", "Template", "TokenStore", "TokenStoreWriter", "Tokenizer",
     "UnsupportedModel", "Verification", "carry_tokenizer", "describe", "extend_tokenizer", "flops_per_token", "import_llama2c",
-    "load_model", "load_template", "load_tokenizer",
-    "load_weights", "new_model", "save_model", "train_tokenizer", "verify_weights",
+    "is_adapter", "load_model", "load_template", "load_tokenizer", "load_weights", "local", "new_model", "run_by_layer", "save_model",
+    "train_tokenizer", "verify_weights", "weight_shapes", "whole",
 ]
 
 _COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new",
              "Verification": "verify", "describe": "verify", "verify_weights": "verify",
-             "load_model": "weights", "load_weights": "weights", "save_model": "weights"}
+             "is_adapter": "weights", "load_model": "weights", "load_weights": "weights", "save_model": "weights",
+             "weight_shapes": "weights", "local": "share", "whole": "share", "run_by_layer": "by_layer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..ledger import Progress, Refusal, Silent
+from .by_layer import run_by_layer
 from .config import ModelConfig
-from .llama import Llama, Part
 from .stored import Stored
 from .tokenizer import load_tokenizer
 from .weights import TABLES, is_redundant, load_model
@@ -180,12 +180,8 @@ def _scores(a: Path, b: Path, first: ModelConfig, second: ModelConfig) -> tuple[
 @torch.inference_mode()
 def _run(folder: Path, config: ModelConfig, tokens: Tensor) -> Tensor:
     """Scores of every position, with one layer of the network in memory at a time."""
-    hidden: Tensor = load_model(folder, part=Part(0, 0, scores=False))(tokens)
-    for layer in range(config.layers):
-        hidden = load_model(folder, part=Part(layer, layer + 1, embeds=False, scores=False))(hidden)
-    last: Llama = load_model(folder, part=Part(config.layers, config.layers, embeds=config.tied))
-    assert last.model.norm is not None
-    return last.logits(last.model.norm(hidden))
+    hidden, last = run_by_layer(config, lambda part: load_model(folder, part=part), tokens)
+    return last.logits(hidden)
 
 
 def describe(found: Verification, listed: int = 8) -> str:

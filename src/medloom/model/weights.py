@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from .tokenizer import carry_tokenizer
 
 SHARD_BYTES = 5_000_000_000
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")  # a row a token
-ADAPTERS = (".lora_A", ".lora_B", ".lora_magnitude_vector")
+LAYER = "model.layers.0."
 LISTED = 12  # of the names that do not fit, shown in a refusal
 
 
@@ -52,7 +53,7 @@ def load_weights(model: Llama, folder: Path, *, vocabulary: int | None = None, s
     """
     folder = Path(folder)
     rows = min(ModelConfig.from_folder(folder).vocab_size, model.config.vocab_size)
-    own = {name: weight for name, weight in model.named_parameters() if not any(mark in name for mark in ADAPTERS)}
+    own = {name: weight for name, weight in model.named_parameters() if not is_adapter(name)}
     with Stored(folder) as stored, torch.no_grad():
         _check_coverage(folder, stored, replace(model.config, vocab_size=rows), own)
         known = min(rows, vocabulary or rows)
@@ -74,7 +75,7 @@ def _fill(target: Tensor, stored: Stored, name: str, there: Slices, known: int, 
 
 def _check_coverage(folder: Path, stored: Stored, config: ModelConfig, own: Mapping[str, Tensor]) -> None:
     """Refuse where what is stored is not, name by name and shape by shape, what the whole network needs, other parts' weights too."""
-    wanted = _shapes(config)
+    wanted = weight_shapes(config)
     wanted |= {name: tuple(weight.shape) for name, weight in own.items() if name not in wanted}
     faults = [("missing", name, str(list(shape))) for name, shape in wanted.items() if name not in stored.shapes]
     faults += [("unexpected", name, str(list(shape))) for name, shape in sorted(stored.shapes.items())
@@ -89,9 +90,22 @@ def _check_coverage(folder: Path, stored: Stored, config: ModelConfig, own: Mapp
                                  "or the config.json that belongs to it", *lines, *more]))
 
 
-def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a network by its name, in the network's order."""
     with torch.device("meta"):
-        return {name: tuple(weight.shape) for name, weight in Llama(config).named_parameters()}
+        one = [(name, tuple(weight.shape)) for name, weight in Llama(replace(config, layers=1)).named_parameters()]
+    shapes: dict[str, tuple[int, ...]] = {}
+    # All layers are alike, so that one tells of all: a network of 80 is not built, not even without memory, for its names.
+    for layered, weights in groupby(one, key=lambda weight: weight[0].startswith(LAYER)):
+        several = list(weights)
+        for layer in range(config.layers if layered else 1):
+            shapes |= {name.replace(LAYER, LAYER.replace("0", str(layer)), 1): shape for name, shape in several}
+    return shapes
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a parameter of this name belongs to an adapter, ours or peft's, and not to the network below."""
+    return ".lora_" in name
 
 
 def is_redundant(name: str, stored: Stored, config: ModelConfig) -> bool:
@@ -145,7 +159,7 @@ class _Shard:
 
 def _save_weights(own: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, config: ModelConfig, shard_bytes: int) -> dict[str, Any]:
     """Write the shards and return their index, the same on every rank, once all of them are there."""
-    shapes = _shapes(config)
+    shapes = weight_shapes(config)
     shards = _plan(shapes, _writers(own, shapes), dtype, shard_bytes)
     files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     files = [SINGLE] if len(shards) == 1 else files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -97,6 +97,10 @@ class Training(Part):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     keep_last: Positive = 2
     keep_every: Positive | None = None
+
+    def what(self) -> dict[str, Any]:
+        """What of the settings decides what is learned: not what is kept or shown of it on the way."""
+        return self.model_dump(mode="json", exclude={"checkpoint_seconds", "keep_last", "keep_every", "loggers"})
 
     @model_validator(mode="after")
     def _divides(self) -> Training:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from ..ledger import Refusal
 from ..ledger.files import atomic, read_json, write_json
-from ..model import Llama, carry_tokenizer, load_model, save_model
+from ..model import Llama, carry_tokenizer, load_model, save_model, whole
 from ..recipe import Lora
 from .data import hashed
 
@@ -74,11 +74,6 @@ class Adapted(nn.Linear):
 
     def _sum(self) -> Tensor:
         return self.weight.float() + self.scale * (self.lora_B @ self.lora_A)
-
-
-def is_adapter(name: str) -> bool:
-    """Whether a parameter of this name belongs to an adapter, and not to the network below."""
-    return name.rpartition(".")[2].startswith("lora_")
 
 
 def adapt(model: Llama, lora: Lora, seed: int) -> None:
@@ -131,8 +126,7 @@ def save_adapter(model: nn.Module, folder: Path, base_name: str) -> None:
         values = {"lora_A.weight": some.lora_A, "lora_B.weight": some.lora_B, MAGNITUDE: some.lora_magnitude_vector}
         for key, value in values.items():
             if value is not None:
-                whole = value.full_tensor() if isinstance(value, DTensor) else value
-                tensors[f"{PREFIX}{name}.{key}"] = whole.detach().cpu().contiguous()
+                tensors[f"{PREFIX}{name}.{key}"] = whole(value).detach().cpu().contiguous()
     assert some is not None, "a network without adapters"
     if torch.distributed.is_initialized() and torch.distributed.get_rank():
         return

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ..model import Llama, ModelConfig
 from ..recipe import Training
+from .data import Rows
 from .device import computing
 from .float8 import to_float8
 from .learner import Learner
-from .loader import Loaded
-from .mesh import Ranks
+from .loader import Loaded, load
+from .mesh import DATA, Ranks
 from .parallel import parallelise
 from .pipeline import parts, schedule
 
@@ -38,7 +39,7 @@ class Engine:
     @classmethod
     def build(cls, config: ModelConfig, settings: Training, ranks: Ranks, precision: torch.dtype, *, vocabulary: int | None = None,
               adapt: Adapt | None = None) -> Engine:
-        """The network in its layout with memory but no weights. `adapt` changes the plain network first (LoRA)."""
+        """The network in its layout, on the meta device still. `adapt` changes the plain network first (LoRA)."""
         layout = ranks.layout
         stages = parts(config, layout)
         compiled = layout.compile is True or (layout.compile == "auto" and ranks.device.type == "cuda")
@@ -89,9 +90,19 @@ class Engine:
             total += loss.detach()
         return total
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are; what pads the tables beyond them is none."""
+        return self.learners[0].vocabulary
+
+    def batch(self, rows: Rows, step: int) -> Loaded:
+        """This rank's share of one step's rows."""
+        return load(rows, step, size=self.settings.batch, vocab_size=self.vocabulary, rank=self.ranks.data, ranks=self.ranks.layout.data,
+                    device=self.ranks.device)
+
     @torch.no_grad()
-    def measure(self, batch: Loaded) -> Tensor:
-        """The summed loss of this rank's rows without learning from them."""
+    def measure(self, batch: Loaded) -> tuple[float, int]:
+        """The loss of a batch without learning from it: summed over its counted positions on all ranks, in nats, and their number."""
         for learner in self.learners:
             learner.eval()
         if self.ranks.layout.pipeline > 1:
@@ -103,7 +114,8 @@ class Engine:
                     total += self.learners[0](rows.pop("inputs"), **rows).sum()
         for learner in self.learners:
             learner.train()
-        return total
+        counted = self.ranks.total(torch.tensor(int(batch.counted.sum()), device=self.ranks.device), *DATA)
+        return float(self.ranks.total(total.double(), *DATA, "pipeline")), int(counted)
 
     def _computing(self) -> Any:
         return computing(self.precision, self.ranks.device) if self.ranks.mesh is None else nullcontext()

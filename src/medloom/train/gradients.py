@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from ..model import whole
 from .mesh import Ranks
 
 
@@ -16,7 +17,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter], ranks: Ranks) -> Tensor:
     squares = torch.zeros((), device=ranks.device)
     for gradients in _by_mesh(parameters):
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        squares += (norm.full_tensor() if isinstance(norm, DTensor) else norm).square()
+        squares += whole(norm).square()
     return ranks.total(squares, "pipeline").sqrt()
 
 

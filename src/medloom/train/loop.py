@@ -26,6 +26,7 @@ from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .loader import Loaded, Loader
+from .mesh import DATA
 from .optimise import adamw, rate
 from .watch import Watch
 
@@ -65,10 +66,9 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     metrics = Metrics(state, done) if ranks.first else None
     past: list[dict[str, Any]] = ranks.share(metrics.before if metrics is not None else None)
     tokens = before = sum(int(row["tokens"]) for row in past)
-    updates = sum(not row.get("skipped", False) for row in past)
     saving = 0.0
     started = saved = time.monotonic()
-    loader = Loader(rows, size=settings.batch, vocab_size=engine.learners[0].vocabulary, start=done, steps=steps, rank=ranks.data,
+    loader = Loader(rows, size=settings.batch, vocab_size=engine.vocabulary, start=done, steps=steps, rank=ranks.data,
                     ranks=ranks.layout.data, device=ranks.device)
     opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
     with loader, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
@@ -81,7 +81,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
             last = step + 1 == steps
             if heldout is not None and settings.heldout_every and ((step + 1) % settings.heldout_every == 0 or last):
                 row["heldout"] = dict(heldout())
-            tokens, updates = tokens + int(row["tokens"]), updates + (not row.get("skipped", False))
+            tokens += int(row["tokens"])
             past.append(row)
             if metrics is not None:
                 metrics.add(row)
@@ -89,7 +89,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
             task.advance(1, told.add(row))
             stop, due = ranks.any(asked(), now - saved >= settings.checkpoint_seconds)
             if (stop or due) and not last:
-                checkpoints.save(step + 1, updates, metrics)
+                checkpoints.save(step + 1, sum(not row.get("skipped") for row in past), metrics)
                 saved = time.monotonic()
                 saving += saved - now
             if stop and not last:
@@ -113,12 +113,13 @@ def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Loaded, past:
     """One optimiser step; its line of metrics. `tokens` are those read, `learned` those counted in the loss."""
     settings, ranks = engine.settings, engine.ranks
     here = torch.tensor([batch.tokens, int(batch.counted.sum())], device=ranks.device)
-    read, learned = (int(count) for count in ranks.total(here, "replicate", "shard").tolist())
+    read, learned = (int(count) for count in ranks.total(here, *DATA).tolist())
     if not learned:
         raise Refusal(f"step {step}: no token of this batch is to be learned; are all the masks 0, or the documents one token long?")
     loss_sum = engine.forward_backward(batch, 1 / learned)
-    norm = float(gradient_norm(optimiser_parameters(optimiser), ranks))
-    loss = float(ranks.total(loss_sum.double(), "replicate", "shard", "pipeline")) / learned
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    norm = float(gradient_norm(weights, ranks))
+    loss = float(ranks.total(loss_sum.double(), *DATA, "pipeline")) / learned
     row = {"step": step, "tokens": read, "learned": learned, "loss": loss, "rate": rate(settings, step, steps), "grad_norm": norm}
     fault = _fault(loss, norm, past, settings.spike)
     if fault:
@@ -131,7 +132,7 @@ def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Loaded, past:
         finite = {key: value if math.isfinite(value) else None for key, value in (("loss", loss), ("grad_norm", norm))}
         return {**row, **finite, "skipped": True}
     if norm > settings.clip:
-        scale_gradients(optimiser_parameters(optimiser), settings.clip / (norm + 1e-6))
+        scale_gradients(weights, settings.clip / (norm + 1e-6))
     for group in optimiser.param_groups:
         group["lr"] = row["rate"]
     optimiser.step()
@@ -159,12 +160,6 @@ def _keep(batch: Loaded, state: Path, step: int, engine: Engine) -> Path:
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in batch.on(torch.device("cpu")).items()}
         np.savez_compressed(path, **arrays)
     return path
-
-
-def optimiser_parameters(optimiser: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
-    """All that an optimiser changes."""
-    for group in optimiser.param_groups:
-        yield from group["params"]
 
 
 @contextmanager

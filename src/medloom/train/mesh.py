@@ -18,7 +18,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from ..ledger import Refusal
 from ..recipe import Layout
 
-AXES = ("pipeline", "replicate", "shard", "tensor")
+DATA = ("replicate", "shard")  # the axes along which ranks read different rows
+AXES = ("pipeline", *DATA, "tensor")
 PATIENCE = timedelta(minutes=10)  # a rank that waits longer for another takes it for dead
 
 
@@ -41,7 +42,7 @@ class Ranks:
     @property
     def data(self) -> int:
         """Which share of a batch this rank reads."""
-        return self.along("replicate", "shard")
+        return self.along(*DATA)
 
     @property
     def first(self) -> bool:
@@ -55,8 +56,9 @@ class Ranks:
 
     def total(self, values: Tensor, *axes: str) -> Tensor:
         """The sum of a tensor over all ranks, or over those along the axes; in place."""
-        for group in [None] if not axes else [self.axis(name).get_group() for name in axes] if self.mesh is not None else []:
-            if self.mesh is not None:
+        if self.mesh is not None:
+            everywhere: list[dist.ProcessGroup | None] = [None]
+            for group in [self.axis(name).get_group() for name in axes] or everywhere:
                 dist.all_reduce(values, group=group)
         return values
 

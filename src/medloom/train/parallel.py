@@ -26,7 +26,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from ..model import Llama
 from .learner import Learner
-from .mesh import Ranks
+from .mesh import DATA, Ranks
 
 
 def parallelise(learner: Learner, ranks: Ranks, precision: torch.dtype, compiled: bool) -> None:
@@ -103,7 +103,7 @@ def _plain(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
 def shard(learner: Learner, ranks: Ranks, precision: torch.dtype) -> None:
     """Fully sharded, hybrid or replicated data parallel: weights, gradients and averages in float32 shares, gathered block by block in
     the precision of the matrix products; gradients are averaged over the data-parallel ranks in float32."""
-    axes = ("shard",) if ranks.layout.sharding == "full" else ("replicate", "shard")
+    axes = DATA[1:] if ranks.layout.sharding == "full" else DATA
     exact = precision == torch.float32
     policy = MixedPrecisionPolicy() if exact else MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     # Within a pipeline a block runs many times a step: its weights are gathered once for all of them.

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from ..ledger import Refusal
-from ..model import Llama, ModelConfig
+from ..model import ModelConfig, local, weight_shapes
 from ..recipe import Layout, Training
 from .check import ROWS, check_fit
 from .engine import Engine
@@ -50,8 +49,7 @@ def rehearse(config: ModelConfig, layout: Layout, settings: Training) -> Rehears
     config = config.padded(ROWS)
     if dist.is_initialized():
         raise Refusal("a layout cannot be rehearsed by a process that takes part in one; do it before the run")
-    with torch.device("meta"):
-        wanted = {name: tuple(parameter.shape) for name, parameter in Llama(config).named_parameters()}
+    wanted = weight_shapes(config)
     found: dict[str, tuple[int, ...]] = {}
     each = layout.data * layout.tensor
     most, fewest = ([_build(config, layout, settings, place * each + rank, found) for place in range(layout.pipeline)]
@@ -69,6 +67,6 @@ def _build(config: ModelConfig, layout: Layout, settings: Training, rank: int, f
     try:
         engine = Engine.build(config, settings, Ranks(layout, torch.device("meta"), grid(layout, "cpu")), torch.bfloat16)
         found |= {name: tuple(parameter.shape) for name, parameter in engine.parameters()}
-        return sum((parameter.to_local() if isinstance(parameter, DTensor) else parameter).numel() for _, parameter in engine.parameters())
+        return sum(local(parameter).numel() for _, parameter in engine.parameters())
     finally:
         dist.destroy_process_group()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..ledger import STOPPED
 from ..recipe import Recipe
 
 NOTICE_SECONDS = 120  # before the end of its time a run is told to save: time enough for a checkpoint of 70 billion parameters
@@ -56,7 +57,7 @@ def batch_script(recipe: Recipe, wanted: Allocation, run: list[str], logs: Path)
     logs: an existing folder, for Slurm makes none. One task a node: it is torchrun that starts a rank for each accelerator.
     """
     directives = "".join(f"#SBATCH --{option}\n" for option in _options(recipe, wanted, logs))
-    return f"#!/bin/bash\n{directives}\n" + BODY.replace("{run}", shlex.join(run)).replace("{stopped}", "75")
+    return f"#!/bin/bash\n{directives}\n" + BODY.replace("{run}", shlex.join(run)).replace("{stopped}", str(STOPPED))
 
 
 def _options(recipe: Recipe, wanted: Allocation, logs: Path) -> Iterator[str]:

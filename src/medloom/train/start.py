@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..ledger import Refusal
-from ..model import Llama, ModelConfig, Part
+from ..model import Llama, ModelConfig, Part, run_by_layer
 from .engine import Engine
 from .learner import Learner
 from .loader import Loaded
@@ -33,12 +33,10 @@ def check_start(engine: Engine, batch: Loaded, folder: Path, fill: Fill) -> tupl
     few: dict[str, Any] = {name: tensor[:rows] for name, tensor in (vars(batch) | {"counted": one}).items()
                            if isinstance(tensor, torch.Tensor)}
     first = replace(batch, **few)
-    found = torch.stack((engine.measure(first).double(), first.counted.sum().double().to(ranks.device) if ranks.along("pipeline") == 0
-                         else torch.zeros((), dtype=torch.float64, device=ranks.device)))
-    loss, counted = ranks.total(found, "replicate", "shard", "pipeline").tolist()
+    loss, counted = engine.measure(first)
     if not counted:
         return 0.0, 0.0
-    whole = folder_loss(engine.config, first, fill, engine.learners[0].vocabulary, ranks.device) if ranks.first else 0.0
+    whole = folder_loss(engine.config, first, fill, engine.vocabulary, ranks.device) if ranks.first else 0.0
     loss, whole = loss / counted, ranks.share(whole) / counted
     if not abs(loss - whole) <= CLOSE[engine.precision]:
         raise Refusal(f"{folder}: the network in its layout begins at a loss of {loss:.4f} on the first row, and the weights of the folder "
@@ -49,19 +47,13 @@ def check_start(engine: Engine, batch: Loaded, folder: Path, fill: Fill) -> tupl
 @torch.no_grad()
 def folder_loss(config: ModelConfig, batch: Loaded, fill: Fill, vocabulary: int, device: torch.device) -> float:
     """The summed loss of the first row of a batch by weights that are read one layer at a time, in float32."""
+    def load(part: Part) -> Llama:
+        with torch.device("meta"):
+            network = Llama(config, part)
+        network = network.to_empty(device=device)
+        fill(network)
+        return network.eval()
+
     row = batch.on(device, slice(1))
-    x = row["inputs"]
-    parts = [Part(0, 0, True, False), *(Part(layer, layer + 1, False, False) for layer in range(config.layers))]
-    for part in parts:
-        x = _loaded(config, part, fill, device)(x, positions=row["positions"], segments=row.get("segments"))
-    last = _loaded(config, Part(config.layers, config.layers, config.tied, True), fill, device)
-    assert last.model.norm is not None
-    return float(Learner(last, vocabulary=vocabulary).loss(last.model.norm(x), row["targets"], row["counted"]))
-
-
-def _loaded(config: ModelConfig, part: Part, fill: Fill, device: torch.device) -> Llama:
-    with torch.device("meta"):
-        network = Llama(config, part)
-    network = network.to_empty(device=device)
-    fill(network)
-    return network.eval()
+    hidden, last = run_by_layer(config, load, row["inputs"], positions=row["positions"], segments=row.get("segments"))
+    return float(Learner(last, vocabulary=vocabulary).loss(hidden, row["targets"], row["counted"]))

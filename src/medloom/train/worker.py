@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from ..ledger import Bars, Progress, Refusal, Silent, Stopped
+from ..ledger import STOPPED, Bars, Progress, Refusal, Silent, Stopped
 from ..ledger.files import write_json
 
 FIGURES, RANKS = "figures.json", "ranks"
-DONE, FAILED, REFUSED, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
+DONE, FAILED, REFUSED = 0, 1, 2
 
 Launched = Literal["bars", "quiet"]
 
