@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def step_line(name: str, done: Done) -> str:
     """One line about a step that was passed."""
     figures = done.record["figures"]
-    learned = f"   loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f}" if "last_loss" in figures else ""
+    learned = f"   loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f}" if figures.get("last_loss") is not None else ""
     return f"  {name:<30} {done.record['wall_seconds']:7.1f} s{learned}" if done.fresh else f"  {name:<30}  there already"
 
 

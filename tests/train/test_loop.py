@@ -258,6 +258,7 @@ def test_what_is_not_finite_can_be_passed_over(model: Path, corpus: Path, tmp_pa
     figures = run(model, corpus, tmp_path, rate=1e30, warmup=0.0, clip=1e30, bad_batch="skip")
     lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
     assert figures["skipped"] == sum(line["grad_norm"] is None for line in lines) > 0
+    assert lines[-1]["skipped"] and figures["last_loss"] == next(line["loss"] for line in reversed(lines) if not line.get("skipped"))
 
 
 def kept(state: Path) -> list[int]:

@@ -99,10 +99,11 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     if metrics is not None:
         metrics.close()
     seconds = time.monotonic() - started
+    losses = [row["loss"] for row in past if not row.get("skipped")] or [None]
     return Trained(past, {
         "steps": steps, "tokens": tokens, "learned_tokens": sum(int(row["learned"]) for row in past), "rows": len(rows),
         "skipped": sum(bool(row.get("skipped")) for row in past), "damaged_checkpoints": [path.name for path in checkpoints.damaged],
-        "first_loss": past[0]["loss"], "last_loss": past[-1]["loss"],
+        "first_loss": losses[0], "last_loss": losses[-1],
         "precision": "bf16" if engine.precision == torch.bfloat16 else "fp32", "device": ranks.device.type,
         "layout": ranks.layout.model_dump(mode="json"), "training_seconds": seconds, "saving_seconds": saving,
         "waited_seconds": loader.waited, "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
