@@ -100,9 +100,10 @@ def _line(prompt: Prompt, logprobs: Sequence[float | None]) -> dict[str, Any]:
     """What is written of one question; without log-probabilities it was not asked, and has no choice."""
     values = [value for value in logprobs if value is not None]
     choice, tie = choose(values) if values else (None, False)
-    return {"id": prompt.item.id, "gold": prompt.item.answer, "choice": choice, "logprobs": list(logprobs), "tie": tie,
+    return {"id": prompt.item.id, "gold": prompt.item.answer, "choice": choice, "options": len(prompt.item.options),
+            "logprobs": list(logprobs), "tie": tie,
             "tokens": len(prompt.ids), "prompt_sha256": hashlib.sha256(prompt.text.encode()).hexdigest(),
-            "dropped": prompt.dropped, "group": prompt.item.group}
+            "dropped": prompt.dropped, "group": prompt.item.group, "cluster": prompt.item.cluster}
 
 
 def _resume(partial: Path, header: dict[str, Any], batch: int, total: int) -> list[str]:

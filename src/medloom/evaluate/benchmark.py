@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..ledger.files import sha256_json
 
-Mode = Literal["top-token", "option-text"]
+Mode = Literal["top-token", "option-text", "generation", "chain-of-thought", "self-consistency"]
 
 # Digests (see `Benchmark.digest`) of whole releases that were read and counted by hand.
 RELEASES = {
@@ -26,7 +26,9 @@ class Item:
 
     `lettered` tells whether the options are listed under letters and answered by one (MedQA), or are themselves the
     answers and not listed (PubMedQA's yes, no, maybe). `context` is what is to be read before the question, `group` a
-    category that the benchmark itself reports on, `pmid` the paper that the question was made from.
+    category that the benchmark itself reports on, `pmid` the paper that the question was made from. `explanation` may stand in a
+    worked shot, never in a test prompt. `cluster` names what several questions share (a passage), so that they are not counted as
+    independent. `true` holds all options that are right, where a benchmark has more than one (TruthfulQA's MC2).
     """
 
     id: str
@@ -37,6 +39,9 @@ class Item:
     context: str | None = None
     pmid: str | None = None
     group: str | None = None
+    explanation: str | None = None
+    cluster: str | None = None
+    true: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

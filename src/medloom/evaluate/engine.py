@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
 Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is continued: at most `tokens`, ended by the model's end token or by the first of `stop` in the text.
+
+    Temperature 0 is greedy, of equals the first token. `frequency_penalty` is taken off a token's logit for every time that it stands in
+    the answer so far (OpenAI's definition).
+    """
+
+    tokens: int
+    temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a model wrote: `text` without what stopped it; `ended` is false where it ran out of tokens."""
+
+    text: str
+    ids: tuple[int, ...]
+    ended: bool
 
 
 class Engine(Protocol):
@@ -32,6 +56,13 @@ class Engine(Protocol):
 
     def text_logprobs(self, prompts: Sequence[Ids], continuations: Sequence[Sequence[Ids]], shared: int = 0) -> list[list[float]]:
         """For each prompt, the log-probability of each of its continuations, summed over the continuation's tokens."""
+
+    def generate(self, prompts: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling, shared: int = 0
+                 ) -> list[list[Continuation]]:
+        """For each prompt, one continuation for each of its seeds.
+
+        A continuation depends on its prompt, its seed and `sampling`, not on what else is asked in the call. Greedy ones ignore the seed.
+        """
 
     def __enter__(self) -> Engine: ...
 

@@ -19,13 +19,22 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one question was answered. `choice` is None where no answer could be read."""
+    """How one question was answered, once. `choice` is None where no answer could be read.
+
+    `logprobs` are the options' (natural), None where the mode gives none. `asked` tells apart several askings of one question (the seed of
+    its shots, the turn of its options); gold and choice always count the options in the benchmark's own order. `cluster` names what this
+    question shares with others.
+    """
 
     id: str
     gold: int
     choice: int | None
     options: int
     tie: bool = False
+    logprobs: tuple[float, ...] | None = None
+    group: str | None = None
+    cluster: str | None = None
+    asked: str = ""
 
     @property
     def right(self) -> bool:
@@ -117,7 +126,7 @@ def choose(logprobs: Sequence[float]) -> tuple[int, bool]:
 
 def read_answers(path: Path) -> list[Outcome]:
     """The outcomes in an answers.jsonl. Raises Refusal, naming the line, for one that is not an answer or repeats an id."""
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[tuple[str, str], Outcome] = {}
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -125,12 +134,15 @@ def read_answers(path: Path) -> list[Outcome]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             raw = json.loads(line)
-            outcome = Outcome(str(raw["id"]), int(raw["gold"]), raw["choice"], len(raw["logprobs"]), bool(raw["tie"]))
+            values = raw.get("logprobs")
+            known = tuple(values) if values and None not in values else None
+            outcome = Outcome(str(raw["id"]), int(raw["gold"]), raw["choice"], int(raw["options"]), bool(raw["tie"]), known,
+                              raw.get("group"), raw.get("cluster"), raw.get("asked", ""))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise Refusal(f"{path}, line {number}: not an answer ({type(error).__name__}: {error}); run the evaluation again") from None
-        if outcome.id in outcomes:
+        if (outcome.id, outcome.asked) in outcomes:
             raise Refusal(f"{path}, line {number}: answers the question {outcome.id} a second time; run the evaluation again")
-        outcomes[outcome.id] = outcome
+        outcomes[outcome.id, outcome.asked] = outcome
     return list(outcomes.values())
 
 

@@ -205,22 +205,48 @@ class Layout(Part):
         return range(rank, self.pipeline * self.stages, self.pipeline)
 
 
+Mode = Literal["top-token", "option-text", "generation", "chain-of-thought", "self-consistency"]
+
+
 class Benchmark(Part):
-    """A benchmark: `kind` names its reader, `path` the folder or file with its questions."""
+    """A benchmark: `kind` names its reader, `path` the folder or file with its questions, `part` a part of it that the reader knows.
+
+    `seeds` draw the shots, the recipe's seed where there are none; every further one asks all questions again. `rotations` asks each
+    lettered question once for every place that its options can be turned to. `normalise` is what an option's log-probability is divided
+    by in option-text. `branches`, `temperature` and `tokens` (the most an answer may have) are for modes that generate.
+    """
 
     name: Name
-    kind: Literal["medqa", "pubmedqa", "truthfulqa"]
+    kind: Literal["medqa", "medmcqa", "pubmedqa", "mmlu", "truthfulqa"]
     path: str
+    part: str | None = None
     train: str | None = None
     shots: int = Field(default=0, ge=0)
-    mode: Literal["top-token", "option-text"] = "top-token"
+    seeds: tuple[int, ...] = ()
+    mode: Mode = "top-token"
+    normalise: Literal["sum", "token", "byte"] = "sum"
+    rotations: bool = False
+    branches: Positive = 10
+    temperature: float = Field(default=0.7, gt=0)
+    tokens: Positive = 512
     limit: Positive | None = None
+
+
+class OtherModel(Part):
+    """A model that is asked beside the road's: `path` a model folder or a GGUF file, or `url` an OpenAI-compatible server's."""
+
+    name: Name
+    path: str | None = None
+    url: str | None = None
+    model: str | None = None
 
 
 class Evaluation(Part):
     """What is asked, of which benchmarks, and how. Of each held-out document the first `heldout_characters` are measured."""
 
     benchmarks: tuple[Benchmark, ...] = ()
+    models: tuple[OtherModel, ...] = ()
+    protocol: Literal["medloom", "meditron"] = "medloom"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: Positive = 16
     heldout_characters: Positive = 10_000
