@@ -48,7 +48,8 @@ class Item:
 class Benchmark:
     """Test questions, the training questions that shots and finetuning may use, and how they are posed.
 
-    `available` counts the test questions before `limit` was applied, `digest` and `integrity` describe all of them.
+    `available` counts the test questions before `limit` was applied, `digest` and `integrity` describe all of them. `kind` is the reader's
+    name. The other fields are a recipe's (see recipe.Benchmark), `protocol` too.
     """
 
     name: str
@@ -58,6 +59,24 @@ class Benchmark:
     mode: Mode = "top-token"
     available: int = 0
     integrity: dict[str, Any] | None = None
+    kind: str = "medqa"
+    seeds: tuple[int, ...] = ()
+    rotations: bool = False
+    normalise: Literal["sum", "token", "byte"] = "sum"
+    branches: int = 10
+    temperature: float = 0.7
+    tokens: int | None = None
+    protocol: Literal["medloom", "meditron"] = "medloom"
+
+    @property
+    def generates(self) -> bool:
+        """Whether answers are texts to be read, and not log-probabilities of the options."""
+        return self.mode not in ("top-token", "option-text") or self.protocol == "meditron"
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the model is to think aloud before it answers."""
+        return self.mode in ("chain-of-thought", "self-consistency")
 
     @property
     def chance(self) -> float:

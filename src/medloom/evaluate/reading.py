@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import recipe
 from ..ledger import Refusal
@@ -17,6 +17,7 @@ from ..ledger.files import write_text
 from . import medqa, pubmedqa, truthfulqa
 from .benchmark import Benchmark, Item, inspect
 
+Protocol = Literal["medloom", "meditron"]
 READERS: dict[str, Callable[[Path, str], tuple[Item, ...]]] = {
     "medqa": medqa.read,
     "pubmedqa": pubmedqa.read,
@@ -24,7 +25,7 @@ READERS: dict[str, Callable[[Path, str], tuple[Item, ...]]] = {
 }
 
 
-def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = None) -> Benchmark:
+def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = None, protocol: Protocol = "medloom") -> Benchmark:
     """The benchmark that a recipe's entry names, its test questions from `path`, its training questions from `train`.
 
     With `limit`, those questions are kept whose ids have the smallest SHA-256, in the file's order: the same choice for
@@ -47,8 +48,8 @@ def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = 
     if settings.limit is not None and settings.limit < len(items):
         chosen = set(sorted((item.id for item in items), key=lambda name: hashlib.sha256(name.encode()).digest())[:settings.limit])
         kept = tuple(item for item in items if item.id in chosen)
-    return Benchmark(name=settings.name, items=kept, train=learn, shots=settings.shots, mode=settings.mode,
-                     available=len(items), integrity=inspect(items))
+    how = settings.model_dump(include={"name", "kind", "shots", "seeds", "mode", "normalise", "rotations", "branches", "temperature", "tokens"})
+    return Benchmark(items=kept, train=learn, available=len(items), integrity=inspect(items), protocol=protocol, **how)
 
 
 def write_questions(benchmark: Benchmark, out: Path) -> dict[str, Any]:

@@ -213,7 +213,8 @@ class Benchmark(Part):
 
     `seeds` draw the shots, the recipe's seed where there are none; every further one asks all questions again. `rotations` asks each
     lettered question once for every place that its options can be turned to. `normalise` is what an option's log-probability is divided
-    by in option-text. `branches`, `temperature` and `tokens` (the most an answer may have) are for modes that generate.
+    by in option-text. `branches` and `temperature` are self-consistency's; `tokens` is the most that a generated answer may have, by
+    default 32, and 512 where the model thinks aloud.
     """
 
     name: Name
@@ -228,7 +229,7 @@ class Benchmark(Part):
     rotations: bool = False
     branches: Positive = 10
     temperature: float = Field(default=0.7, gt=0)
-    tokens: Positive = 512
+    tokens: Positive | None = None
     limit: Positive | None = None
 
 
