@@ -147,7 +147,7 @@ def test_the_verbs_help_with_an_example(verb: str) -> None:
 
 
 def test_seeds_are_written_as_people_write_them() -> None:
-    from medloom.cli import _seeds
+    from medloom.cli.road import _seeds
 
     assert _seeds(["1", "2", "3"]) == _seeds(["1,2,3"]) == _seeds(["3"]) == [1, 2, 3]
     assert _seeds(["7", "5"]) == [7, 5]

@@ -16,7 +16,7 @@ from typing import Any
 
 from .ledger import Refusal, Step, Workspace
 from .notice import NOTICE
-from .recipe import Benchmark, Finetuning, Recipe, Source, Training
+from .recipe import Benchmark, Finetuning, OtherModel, Recipe, Source, Training
 
 Place = Step | Path
 
@@ -117,7 +117,7 @@ class Road:
             from .evaluate import read_benchmark
 
             found = {role: space.inputs[name] / onward for (owner, role), (name, onward) in ways.items() if owner == benchmark.name}
-            return read_benchmark(benchmark, found["test"], found.get("train"))
+            return read_benchmark(benchmark, found["test"], found.get("train"), self.recipe.evaluate.protocol)
 
         return inputs, read
 
@@ -275,24 +275,41 @@ class Road:
     def _add_evaluation(self) -> None:
         for name, model in self.models.items():
             for benchmark in self.recipe.evaluate.benchmarks:
-                self._add_answers(f"{name}-{benchmark.name}", benchmark, model, gguf=None)
+                self._add_answers(f"{name}-{benchmark.name}", benchmark, model)
             if self._corpus is not None:
                 self._add_heldout(name, model)
+        for other in self.recipe.evaluate.models:
+            for benchmark in self.recipe.evaluate.benchmarks:
+                place = None if other.path is None else self.recipe.locate(other.path)
+                self._add_answers(f"{other.name}-{benchmark.name}", benchmark, place, other=other)
 
-    def _add_answers(self, name: str, benchmark: Benchmark, model: Place, gguf: str | None) -> Step:
+    def _add_answers(self, name: str, benchmark: Benchmark, model: Place | None, *, gguf: str | None = None,
+                     other: OtherModel | None = None) -> Step:
         settings, seed = self.recipe.evaluate, self.recipe.seed
         inputs, reads = self._benchmark_inputs((benchmark,))
+        if model is not None:
+            inputs["model"] = model
+        if other is not None and other.tokenizer is not None:
+            inputs["tokenizer"] = self.recipe.locate(other.tokenizer)
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            from .evaluate import GGUFEngine, TorchEngine, answer
+            from .evaluate import answer, open_engine, write_lm_eval
+            from .passport import FILE
 
-            place = space.inputs["model"]
-            engine = TorchEngine(place, settings.device, settings.batch) if gguf is None else GGUFEngine(place / f"model-{gguf}.gguf")
-            with engine:
-                return answer(engine, reads(benchmark, space), space.out / "answers.jsonl", seed, space.progress, space.state)
+            place = space.inputs.get("model")
+            if place is not None and gguf is not None:
+                place = place / f"model-{gguf}.gguf"
+            asked = reads(benchmark, space)
+            with open_engine(place, settings, other=other, tokenizer=space.inputs.get("tokenizer")) as engine:
+                answers = space.out / "answers.jsonl"
+                figures = answer(engine, asked, answers, seed, space.progress, space.state,
+                                 passport=place / FILE if place is not None and (place / FILE).is_file() else None)
+            write_lm_eval(space.out, name, asked, answers, figures)
+            return figures
 
-        params = {"benchmark": _asked(benchmark), "seed": seed, "device": settings.device, "batch": settings.batch}
-        return self._add(Step(f"evaluate-{name}", work, ("evaluate", "model"), params=params, inputs={"model": model, **inputs}))
+        params = {"benchmark": _asked(benchmark), "protocol": settings.protocol, "seed": seed, "device": settings.device,
+                  "batch": settings.batch, **({"model": other.model_dump(mode="json", exclude={"path", "tokenizer"})} if other else {})}
+        return self._add(Step(f"evaluate-{name}", work, ("evaluate", "model", "passport"), params=params, inputs=inputs))
 
     def _add_heldout(self, name: str, model: Place) -> None:
         settings = self.recipe.evaluate
@@ -371,9 +388,11 @@ class Road:
             return
         kinds = self.recipe.export.types if self.recipe.export else ()
         pairs = [(name, "base") for name in self.models if name != "base"] + [(kind, self.final) for kind in kinds]
+        others = tuple(other.name for other in self.recipe.evaluate.models)
+        pairs += [(name, "base") for name in others]
         wanted = [(benchmark.name, model, base) for model, base in pairs for benchmark in benchmarks]
         inputs = {f"{name}-{benchmark.name}": self.steps[f"evaluate-{name}-{benchmark.name}"]
-                  for name in (*self.models, *kinds) for benchmark in benchmarks}
+                  for name in (*self.models, *kinds, *others) for benchmark in benchmarks}
         modes = {benchmark.name: benchmark.mode for benchmark in benchmarks}
 
         def work(space: Workspace) -> Mapping[str, Any]:

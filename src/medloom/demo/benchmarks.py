@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .facts import DECISIONS, Fact, Finding, Part
-from .general import filler
+from .general import SEED, filler
 from .medical import ADVISORY
 from .phrasing import (
     FINDING_QUESTIONS,
@@ -77,6 +77,12 @@ def pubmedqa(findings: Sequence[Finding], frames: Sequence[str], per_finding: in
             "reasoning_free_pred": finding.decision, "final_decision": finding.decision,
             "LONG_ANSWER": f"{conclusion} ({ADVISORY})"}
     return json.dumps(entries, indent=1) + "\n"
+
+
+def general_quiz(part: Part, count: int) -> str:
+    """`count` facts of the general part in MedQA's form, the same whatever the world: whether what was known before is known still."""
+    rng = random.Random(f"quiz {SEED}")
+    return medqa(rng.sample(part.facts, min(count, len(part.facts))), TEST_QUESTIONS, 1, rng)
 
 
 def _context(finding: Finding, rng: random.Random) -> str:

@@ -15,6 +15,7 @@ from .general import general, texts
 from .medical import ADVISORY, Sayings, medical
 
 GENERAL_DOCUMENTS = {"demo": 20_000, "tiny": 120}
+QUIZ = {"demo": 100, "tiny": 12}
 REPLAY_DOCUMENTS = {"demo": 3000, "tiny": 60}
 TRAIN_SHARE = 0.25  # of the facts are asked in finetuning; the others only in the test
 
@@ -25,7 +26,7 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     guidelines/html/*.html, guidelines/text/*.md, medline/invented.xml, jats/*.xml: the medical corpus.
     general/text/*.jsonl: general text, the same for every seed, from which the shipped base model was trained.
     general/replay/*.jsonl: other documents about the same things, which that model never saw, for replay and for held-out text.
-    benchmarks/medqa, benchmarks/pubmedqa: the medical exam.
+    benchmarks/medqa, benchmarks/pubmedqa: the medical exam. benchmarks/general: a quiz about the general part.
     Same seed and size, same bytes. Returns counts.
     """
     out = Path(out)
@@ -39,6 +40,7 @@ def write_world(out: Path, seed: int, size: str) -> dict[str, Any]:
     files |= benchmarks.medical_files(part, rng, TRAIN_SHARE)
 
     common = general(size)
+    files["benchmarks/general/test.jsonl"] = benchmarks.general_quiz(common, QUIZ[size])
     rng = random.Random(f"general {GENERAL_SEED}")
     documents = list(texts(common, GENERAL_DOCUMENTS[size] + REPLAY_DOCUMENTS[size], rng))
     seen = {text for _, text in documents[:GENERAL_DOCUMENTS[size]]}

@@ -13,15 +13,17 @@ from typing import Any
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json, write_text
+from ..passport import Question, contamination, read_sketch
 from .asking import Asking, Line, ask, askings, posed, unasked
 from .benchmark import Benchmark
 from .engine import Engine
 from .meditron import DEFECTS
 from .prompts import Prompt, shared_beginning
-from .scoring import Outcome, choose, read_answers, score_outcomes
+from .scoring import Outcome, choose, read_answers, score_outcomes, split_by_contamination
 
 
-def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress: Progress, state: Path | None = None) -> dict[str, Any]:
+def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress: Progress, state: Path | None = None,
+           passport: Path | None = None) -> dict[str, Any]:
     """Ask every question and write `out` (answers.jsonl), one line a question in the benchmark's order; then every further asking's.
 
     A line holds id, gold, choice (option numbers from 0), options, logprobs (natural; of the option's token, or of all its tokens in
@@ -31,7 +33,8 @@ def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress:
     of equals the first. A question that does not fit the model is not asked, has no choice and counts as wrong.
 
     Until all are answered, whole batches of lines stand in answers.partial.jsonl, in `state` or beside `out`; a run that was
-    killed goes on from there. Returns the score and what it rests on. Raises Refusal where the questions cannot be posed, or
+    killed goes on from there. Returns the score and what it rests on, by the part of the questions that was read in training and the part
+    that was not where the model's `passport` is given. Raises Refusal where the questions cannot be posed, or
     the partial file is of another model, benchmark or seed.
     """
     out = Path(out)
@@ -54,6 +57,8 @@ def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress:
     figures = {**_figures(benchmark, passes[0].prompts, read_answers(out)), "shared_tokens": passes[0].shared}
     if benchmark.mode == "option-text":
         figures |= _normalised([json.loads(line) for line in passes[0].lines])
+    if passport is not None:
+        figures["contamination"] = _by_contamination(benchmark, read_answers(out), passport)
     if fresh:
         figures["questions_per_second"] = fresh / max(seconds, 1e-9)
     return figures
@@ -144,6 +149,11 @@ def _by_group(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "macro_accuracy": sum(shares.values()) / len(shares)}
 
 
+def _by_contamination(benchmark: Benchmark, outcomes: Sequence[Outcome], passport: Path) -> dict[str, Any]:
+    questions = [Question(item.id, "\n".join(part for part in (item.context, item.question) if part)) for item in benchmark.items]
+    return split_by_contamination(outcomes, contamination(read_sketch(passport), questions).rows)
+
+
 def _normalised(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy had the choice been by log-probability of the whole option, per token and per UTF-8 byte, and MC2 where there is one.
 
@@ -151,8 +161,9 @@ def _normalised(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     figures = {}
     for name, key in (("accuracy_sum", None), ("accuracy_per_token", "lengths"), ("accuracy_per_byte", "bytes")):
-        chosen = [choose([value / size for value, size in zip(line["logprobs"], line[key] if key else [1] * line["options"], strict=True)])[0]
-                  for line in lines]
+        sizes = [line[key] if key else [1] * line["options"] for line in lines]
+        chosen = [choose([value / size for value, size in zip(line["logprobs"], own, strict=True)])[0]
+                  for line, own in zip(lines, sizes, strict=True)]
         figures[name] = sum(choice == line["gold"] for choice, line in zip(chosen, lines, strict=True)) / len(lines)
     if all("true" in line for line in lines):
         figures["mc2"] = math.fsum(_true_share(line) for line in lines) / len(lines)

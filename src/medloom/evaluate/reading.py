@@ -48,7 +48,7 @@ def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = 
     if settings.limit is not None and settings.limit < len(items):
         chosen = set(sorted((item.id for item in items), key=lambda name: hashlib.sha256(name.encode()).digest())[:settings.limit])
         kept = tuple(item for item in items if item.id in chosen)
-    how = settings.model_dump(include={"name", "kind", "shots", "seeds", "mode", "normalise", "rotations", "branches", "temperature", "tokens"})
+    how = settings.model_dump(exclude={"path", "part", "domain", "train", "limit"})
     return Benchmark(items=kept, train=learn, available=len(items), integrity=inspect(items), protocol=protocol, **how)
 
 

@@ -6,7 +6,7 @@ from .corpus import Cluster, Corpus, Source
 from .part import RecipeError
 from .recipe import Recipe, read_recipe
 from .rules import GuidelineSource, Rules, registry
-from .tables import Base, Benchmark, Card, Evaluation, Export, Finetuning, Grid, Hardware, Layout, Lora, Shape, Training, World
+from .tables import Base, Benchmark, Card, Evaluation, Export, Finetuning, Grid, Hardware, Layout, Lora, OtherModel, Shape, Training, World
 
 __all__ = ["Base", "Benchmark", "Card", "Cluster", "Corpus", "Evaluation", "Export", "Finetuning", "Grid", "GuidelineSource", "Hardware",
-           "Layout", "Lora", "Recipe", "RecipeError", "Rules", "Shape", "Source", "Training", "World", "read_recipe", "registry"]
+           "Layout", "Lora", "OtherModel", "Recipe", "RecipeError", "Rules", "Shape", "Source", "Training", "World", "read_recipe", "registry"]

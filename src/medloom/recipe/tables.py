@@ -211,6 +211,7 @@ Mode = Literal["top-token", "option-text", "generation", "chain-of-thought", "se
 class Benchmark(Part):
     """A benchmark: `kind` names its reader, `path` the folder or file with its questions, `part` a part of it that the reader knows.
 
+    `domain` "general" marks one that asks for what the model knew before medicine, and so whether it forgot that.
     `seeds` draw the shots, the recipe's seed where there are none; every further one asks all questions again. `rotations` asks each
     lettered question once for every place that its options can be turned to. `normalise` is what an option's log-probability is divided
     by in option-text. `branches` and `temperature` are self-consistency's; `tokens` is the most that a generated answer may have, by
@@ -221,6 +222,7 @@ class Benchmark(Part):
     kind: Literal["medqa", "medmcqa", "pubmedqa", "mmlu", "truthfulqa"]
     path: str
     part: str | None = None
+    domain: Literal["medical", "general"] = "medical"
     train: str | None = None
     shots: int = Field(default=0, ge=0)
     seeds: tuple[int, ...] = ()
@@ -234,12 +236,24 @@ class Benchmark(Part):
 
 
 class OtherModel(Part):
-    """A model that is asked beside the road's: `path` a model folder or a GGUF file, or `url` an OpenAI-compatible server's."""
+    """A model that is asked beside the road's: `path` a model folder or a GGUF file, or `url` an OpenAI-compatible server's.
+
+    `model` is the server's name for it. `tokenizer`, a model folder, cuts prompts where the server or the file does not.
+    """
 
     name: Name
     path: str | None = None
     url: str | None = None
     model: str | None = None
+    tokenizer: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> OtherModel:
+        if (self.path is None) == (self.url is None):
+            raise ValueError(f"the model {self.name} needs a path or a url, and not both")
+        if self.name in ("base", "pretrained", "finetuned"):
+            raise ValueError(f"{self.name} is the name of a model of the road; choose another")
+        return self
 
 
 class Evaluation(Part):
@@ -254,9 +268,9 @@ class Evaluation(Part):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Evaluation:
-        names = [benchmark.name for benchmark in self.benchmarks]
-        if len(set(names)) < len(names):
-            raise ValueError("two benchmarks carry the same name; names must differ")
+        for what, named in (("benchmarks", self.benchmarks), ("models", self.models)):
+            if len({one.name for one in named}) < len(named):
+                raise ValueError(f"two {what} carry the same name; names must differ")
         return self
 
 
