@@ -98,8 +98,8 @@ def test_a_question_that_cannot_be_asked_counts_as_wrong_and_is_named(folder: Pa
         figures = answer(engine, replace(benchmark, items=(endless, *items)), tmp_path / "a.jsonl", 1, Silent())
     assert figures["unasked"] == ["endless"] and figures["unparsed"] == 1 and figures["n"] == 41
     assert lines_of(tmp_path / "a.jsonl")[0] | {"tokens": 0, "prompt_sha256": ""} == {
-        "id": "endless", "gold": 1, "choice": None, "logprobs": [None, None], "tie": False, "tokens": 0, "prompt_sha256": "",
-        "dropped": 0, "group": None}
+        "id": "endless", "gold": 1, "choice": None, "options": 2, "logprobs": [None, None], "tie": False, "tokens": 0, "prompt_sha256": "",
+        "dropped": 0, "group": None, "cluster": None}
 
 
 @pytest.mark.parametrize("shots", [0, 1])
