@@ -11,7 +11,7 @@ from typing import Any
 from .benchmark import Benchmark
 from .engine import Engine
 from .extract import read_choice
-from .meditron import pose_meditron, read_meditron
+from .meditron import BRANCHES, SEEDS, pose_meditron, read_meditron
 from .prompts import Prompt, pose, refuse_unasked
 from .scoring import DECIMALS, choose
 from .votes import least_more, self_consistent, settled
@@ -30,8 +30,9 @@ class Asking:
 
 def askings(benchmark: Benchmark, seed: int) -> list[Asking]:
     """Every pass that a benchmark asks for, the one that the others are held against first."""
-    passes = [Asking(own, name="" if number == 0 else f"seed {own}") for number, own in enumerate(benchmark.seeds or (seed,))]
-    if benchmark.rotations and benchmark.mode != "option-text":
+    usual = SEEDS if benchmark.protocol == "meditron" and benchmark.shots else (seed,)
+    passes = [Asking(own, name="" if number == 0 else f"seed {own}") for number, own in enumerate(benchmark.seeds or usual)]
+    if benchmark.rotations and benchmark.protocol == "medloom" and benchmark.mode != "option-text":
         turns = max((len(item.options) for item in benchmark.items if item.lettered), default=1)
         passes += [Asking(passes[0].seed, turn, f"turn {turn}") for turn in range(1, turns)]
     return passes
@@ -86,7 +87,7 @@ def _scored(benchmark: Benchmark, asking: Asking, prompt: Prompt, exact: Sequenc
 def _written(engine: Engine, benchmark: Benchmark, asking: Asking, prompts: Sequence[Prompt], shared: int) -> Iterator[Line]:
     """Branches are drawn wave by wave: no further one where the lead cannot be overturned any more. Unread ones do not vote."""
     several = benchmark.mode == "self-consistency"
-    most = benchmark.branches if several else 1
+    most = (benchmark.branches if benchmark.protocol == "medloom" else BRANCHES) if several else 1
     texts: list[list[str]] = [[] for _ in prompts]
     ended: list[list[bool]] = [[] for _ in prompts]
     votes: list[list[int | None]] = [[] for _ in prompts]
@@ -99,7 +100,7 @@ def _written(engine: Engine, benchmark: Benchmark, asking: Asking, prompts: Sequ
             chosen = [number for number, prompt in enumerate(prompts) if waves[number] and prompt.sampling == sampling]
             if not chosen:
                 continue
-            seeds = [[_seed(asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])] for number in chosen]
+            seeds = [[_seed(benchmark, asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])] for number in chosen]
             for number, branches in zip(chosen, engine.generate([prompts[number].ids for number in chosen], seeds, sampling, shared),
                                         strict=True):
                 texts[number] += [branch.text for branch in branches]
@@ -130,9 +131,10 @@ def _read(benchmark: Benchmark, text: str, prompt: Prompt) -> int | None:
     return read_choice(text, prompt.item)
 
 
-def _seed(asking: Asking, prompt: Prompt, branch: int) -> int:
-    """A branch's own seed: what it says does not depend on what else is asked."""
-    return int.from_bytes(hashlib.sha256(f"{asking.seed}:{asking.turn}:{prompt.item.id}:{branch}".encode()).digest()[:4], "big")
+def _seed(benchmark: Benchmark, asking: Asking, prompt: Prompt, branch: int) -> int:
+    """A branch's own seed: what it says does not depend on what else is asked. The original's equal prompts have equal answers."""
+    name = prompt.text if benchmark.protocol == "meditron" else prompt.item.id
+    return int.from_bytes(hashlib.sha256(f"{asking.seed}:{asking.turn}:{name}:{branch}".encode()).digest()[:4], "big")
 
 
 def _line(asking: Asking, prompt: Prompt, choice: int | None, logprobs: Sequence[float | None] | None) -> Line:
