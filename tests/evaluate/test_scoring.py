@@ -62,7 +62,8 @@ def test_of_many_comparisons_a_lucky_one_is_not_called_better() -> None:
 
 
 def write(path: Path, *lines: dict[str, object]) -> Path:
-    path.write_text("".join(json.dumps({"gold": 0, "choice": 0, "logprobs": [-1, -2], "tie": False, **line}) + "\n" for line in lines))
+    usual = {"gold": 0, "choice": 0, "options": 2, "logprobs": [-1, -2], "tie": False}
+    path.write_text("".join(json.dumps({**usual, **line}) + "\n" for line in lines))
     return path
 
 
