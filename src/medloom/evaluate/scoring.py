@@ -278,7 +278,7 @@ def compare(answers: Path, base: Path, *, benchmark: str = "", mode: str = "", m
     """
     try:
         return compare_outcomes(read_answers(answers), read_answers(base), benchmark=benchmark, mode=mode, model=model, base_name=base_name)
-    except _Unpaired as error:
+    except Unpaired as error:
         raise Refusal(f"{answers} and {base}: {error}; evaluate both on the same questions") from None
 
 
@@ -288,10 +288,10 @@ def compare_outcomes(ours: Sequence[Outcome], base: Sequence[Outcome], *, benchm
     others = {(outcome.id, outcome.asked): outcome for outcome in base}
     different = sorted({(outcome.id, outcome.asked) for outcome in ours} ^ set(others))
     if different:
-        raise _Unpaired(f"{len(different)} questions are in one only, such as {' '.join(different[0]).strip()}")
+        raise Unpaired(f"{len(different)} questions are in one only, such as {' '.join(different[0]).strip()}")
     for outcome in ours:
         if outcome.gold != others[outcome.id, outcome.asked].gold:
-            raise _Unpaired(f"they hold different answers to {outcome.id} for right")
+            raise Unpaired(f"they hold different answers to {outcome.id} for right")
     mine, theirs = score_outcomes(ours), score_outcomes(base)
     differences = _differences(ours, others)
     exact = list(differences.values())
@@ -332,5 +332,5 @@ def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(comparison, holm_p=p_value) for comparison, p_value in zip(comparisons, adjusted, strict=True)]
 
 
-class _Unpaired(Refusal):
-    pass
+class Unpaired(Refusal):
+    """Two sets of answers that are not to the same questions; the message names neither."""
