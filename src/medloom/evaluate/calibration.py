@@ -82,7 +82,7 @@ def calibrate(outcomes: Sequence[Outcome], points: int = 100) -> Calibration | N
         ece=sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / len(known),
         adaptive_ece=sum(abs(float(confidence[part].sum() - right[part].sum())) for part in np.array_split(order, BINS)) / len(known),
         brier=float(brier), bins=bins, aurc=float(risks.mean()),
-        accuracy_at={f"{share:.0%}": float(1 - risks[int(np.ceil(share * len(known))) - 1]) for share in COVERAGES},
+        accuracy_at={f"{share:.0%}": float(1 - risks[int(np.ceil(share * len(known) - 1e-9)) - 1]) for share in COVERAGES},
         curve=tuple((float(answered[place] / len(known)), float(risks[place])) for place in kept))
 
 

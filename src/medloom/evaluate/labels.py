@@ -51,7 +51,7 @@ def whole(value: Any) -> int | None:
 
 
 def options_of(record: Mapping[str, Any], given: str | int, where: str) -> Options:
-    """The options of one question. `given` is a number, words or fields parted by commas, or a field that holds a number, a list or letters.
+    """The options of one question. `given` is a number, words or fields parted by commas, or a field with a number, a list or letters.
 
     Raises Refusal where the field holds none of these.
     """
@@ -84,7 +84,8 @@ def guess_options(labels: Sequence[Any], first: int) -> Options:
         return Options(max(2, *(LETTERS.index(word.strip("()[].:").upper()) + 1 for word in words)))
     different = {word.casefold() for word in words}
     if different and different <= set(DECISIONS):
-        return Options(len(different | {"yes", "no"}), tuple(word for word in DECISIONS if word in different | {"yes", "no"}), lettered=False)
+        decisions = tuple(word for word in DECISIONS if word in different or word != "maybe")
+        return Options(len(decisions), decisions, lettered=False)
     if 2 <= len(different) <= FEW:
         return Options(len(different), tuple(sorted(different)), lettered=False)
     raise Refusal("cannot tell how many options the questions have; say so with --options, by number or by the field that holds them")
@@ -95,8 +96,8 @@ def counted_from(labels: Sequence[tuple[Any, Options | None]]) -> int:
 
     `labels` holds each label with its question's options where they are known; one that spells an option's words is no number.
     """
-    numbers = [(number, options) for label, options in labels
-               if (number := whole(label)) is not None and not (isinstance(label, str) and options and label.strip() in (options.texts or ()))]
+    numbers = [(number, options) for label, options in labels if (number := whole(label)) is not None
+               and not (isinstance(label, str) and options is not None and label.strip() in (options.texts or ()))]
     if not numbers or any(number == 0 for number, _ in numbers):
         return 0
     if any(options is not None and number == options.count for number, options in numbers):
