@@ -5,6 +5,7 @@ A question's probabilities are the softmax over its options; its confidence is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,9 +69,10 @@ def calibrate(outcomes: Sequence[Outcome], points: int = 100) -> Calibration | N
     if not known:
         return None
     shares = [softmax(outcome.logprobs or ()) for outcome in known]
-    confidence = np.array([share[outcome.choice or 0] for share, outcome in zip(shares, known, strict=True)])
+    # Rounded, so that the same log-probabilities in another order are the same confidence.
+    confidence = np.array([share[outcome.choice or 0] for share, outcome in zip(shares, known, strict=True)]).round(12)
     right = _level(confidence, np.array([outcome.right for outcome in known], np.float64))
-    brier = np.mean([np.sum(share**2) - 2 * share[outcome.gold] + 1 for share, outcome in zip(shares, known, strict=True)])
+    brier = math.fsum(float(share @ share) - 2 * share[outcome.gold] + 1 for share, outcome in zip(shares, known, strict=True))
     order = np.argsort(-confidence, kind="stable")
     answered = np.arange(1, len(known) + 1)
     risks = 1 - np.cumsum(right[order]) / answered
@@ -81,7 +83,7 @@ def calibrate(outcomes: Sequence[Outcome], points: int = 100) -> Calibration | N
         overconfidence=float(confidence.mean() - right.mean()),
         ece=sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / len(known),
         adaptive_ece=sum(abs(float(confidence[part].sum() - right[part].sum())) for part in np.array_split(order, BINS)) / len(known),
-        brier=float(brier), bins=bins, aurc=float(risks.mean()),
+        brier=brier / len(known), bins=bins, aurc=float(risks.mean()),
         accuracy_at={f"{share:.0%}": float(1 - risks[int(np.ceil(share * len(known) - 1e-9)) - 1]) for share in COVERAGES},
         curve=tuple((float(answered[place] / len(known)), float(risks[place])) for place in kept))
 

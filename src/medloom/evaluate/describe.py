@@ -33,10 +33,11 @@ def describe_compare(found: Mapping[str, Any]) -> list[str]:
 
 
 def _score(score: Mapping[str, Any]) -> list[str]:
+    error = "" if score["standard_error"] is None else f", standard error {100 * score['standard_error']:.2f} points"
     asked = f", each asked up to {score['askings']} times" if score["askings"] > 1 else ""
     together = f" in {score['clusters']:,} clusters" if score["clusters"] < score["n"] else ""
-    lines = [f"  accuracy    {_percent(score['accuracy'])} [{_percent(score['low'])}, {_percent(score['high'])}], standard error "
-             f"{100 * score['standard_error']:.2f} points; {score['n']:,} questions{together}{asked}",
+    lines = [f"  accuracy    {_percent(score['accuracy'])} [{_percent(score['low'])}, {_percent(score['high'])}]{error}; "
+             f"{score['n']:,} questions{together}{asked}",
              f"  against     chance {_percent(score['chance'])}, always the commonest answer {_percent(score['majority'])}: "
              f"{score['verdict']}",
              f"  unread      {score['unparsed']:,} answers ({_percent(score['unparsed_rate'])}); ties {score['ties']:,}"]

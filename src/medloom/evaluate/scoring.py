@@ -87,7 +87,7 @@ class Score:
     unparsed_rate: float
     askings: int
     clusters: int
-    standard_error: float
+    standard_error: float | None
     low: float
     high: float
     by_asking: dict[str, float]
@@ -147,7 +147,7 @@ class Comparison:
     ties: int
     askings: int
     clusters: int
-    standard_error: float
+    standard_error: float | None
     bootstrap_low: float
     bootstrap_high: float
     test: Literal["McNemar", "sign-flip"]

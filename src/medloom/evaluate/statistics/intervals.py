@@ -24,9 +24,14 @@ def wilson(correct: float, n: int, z: float = Z95) -> tuple[float, float]:
     return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
 
 
-def clustered_error(clusters: Clusters) -> float:
-    """The standard error of a mean whose values hang together within clusters (Miller 2024, arXiv 2411.00640).
+def clustered_error(clusters: Clusters) -> float | None:
+    """The standard error of a mean whose values hang together within clusters (Miller 2024, arXiv 2411.00640); None from one cluster alone.
 
-    Every value its own cluster gives the usual one, sqrt(p (1 - p) / n) for a share p.
+    With the usual factor C / (C - 1) for C clusters, so that where every value is its own cluster it is the usual one, the sample's
+    standard deviation over the root of n.
     """
-    return math.sqrt(float(((clusters.sums - clusters.mean * clusters.sizes) ** 2).sum())) / float(clusters.sizes.sum())
+    count = len(clusters.sums)
+    if count < 2:
+        return None
+    squares = float(((clusters.sums - clusters.mean * clusters.sizes) ** 2).sum())
+    return math.sqrt(squares * count / (count - 1)) / float(clusters.sizes.sum())
