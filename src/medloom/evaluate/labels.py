@@ -74,7 +74,7 @@ def options_of(record: Mapping[str, Any], given: str | int, where: str) -> Optio
 
 
 def guess_options(labels: Sequence[Any], first: int) -> Options:
-    """The options that all right answers and choices of a file together let suppose. Raises Refusal where they let suppose nothing."""
+    """The options that all right answers of a file together let suppose. Raises Refusal where they let suppose nothing."""
     labels = [label[0] if isinstance(label, list) and len(label) == 1 else label for label in labels]
     words = [str(label).strip() for label in labels if label is not None and str(label).strip()]
     numbers = [number for number in map(whole, words) if number is not None]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..ledger import Refusal
 from .benchmark import Item
 from .calibration import calibrate
-from .labels import DECISIONS, Options, counted_from, guess_options, options_of, whole
+from .labels import DECISIONS, Options, counted_from, guess_options, options_of
 from .medqa import LETTERS
 from .records import field, read_records
 from .scoring import Outcome, Unpaired, choose, compare_outcomes, score_outcomes
@@ -51,7 +51,7 @@ def rescore(path: Path, *, id: str, gold: str, text: str | None = None, choice: 
     `extract.read_choice`; a list of texts is put to the vote, of equals the one first given. `logprobs` holds one number for each option,
     natural logarithms, as a list or by letter; alone it also decides, beside `text` or `choice` it only tells the confidence. `options` is
     a number, the options' words parted by commas, or the field that holds how many or which they are; without it they are taken from
-    the answers. `base` is a file in the same form on the same questions.
+    the right answers of all lines. `base` is a file in the same form on the same questions.
 
     Raises Refusal, naming the line, where one cannot be read. A choice that names no option counts as unread, not as a broken line.
     """
@@ -76,13 +76,13 @@ def rescore(path: Path, *, id: str, gold: str, text: str | None = None, choice: 
 
 
 def _reader(records: Records, fields: Fields, first: int | None) -> _Reader:
-    """What is to be known of all lines before one can be read: what numbers count from, and the options where no field tells them."""
+    """What is to be known of all lines before one can be read: what numbers count from, and the options where no field tells them.
+
+    Both are taken from the right answers; choices may hold anything.
+    """
     told = _Reader(fields, 0, None)
     known = fields.options is not None or fields.logprobs is not None
     labels = [(field(record, fields.gold, where), told.options(record, where) if known else None) for where, record in records]
-    if fields.choice:
-        labels += [(value, options) for (where, record), (_, options) in zip(records, list(labels), strict=True)
-                   if (whole(value := field(record, fields.choice, where)) or 0) >= 0]  # below 0 people write what was not read
     counted = first if first is not None else counted_from(labels)
     return _Reader(fields, counted, None if known else guess_options([label for label, _ in labels], counted))
 
