@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ def compare_files(a: Path | str, b: Path | str, *, metric: str | None = None) ->
     """The first side's answers against the second's, benchmark by benchmark, with Holm's correction over them all.
 
     A side is an answers.jsonl, a run folder (`RUN@MODEL` where it asked several models), a samples file of lm-eval, or a folder of those.
-    Benchmarks pair by name; where each side has one only, those two pair. Questions pair by the surest name that both have: their own id,
-    lm-eval's hash of the document, or their row in the dataset. Those that one side alone answered are counted and left out. `metric`
-    names lm-eval's metric that tells right from wrong; without it acc, exact_match or acc_norm.
+    Benchmarks pair by name; where each side has one task only, those two pair, filter by filter. Questions pair by the surest name that
+    both have: their own id, lm-eval's hash of the document, or their row in the dataset. Those that one side alone answered are counted
+    and left out. `metric` names lm-eval's metric that tells right from wrong; without it acc, exact_match or acc_norm.
 
     Raises Refusal where nothing pairs, fewer than two questions of a benchmark do, or the sides hold different answers for right.
     """
     ours, base = read_side(Path(a), metric), read_side(Path(b), metric)
-    pairs = [(*ours, *base)] if len(ours) == len(base) == 1 else [(name, name) for name in ours if name in base]
+    pairs = _benchmarks(ours, base)
     if not pairs:
         raise Refusal(f"{a} and {b}: no benchmark is in both; one has {', '.join(ours)}, the other {', '.join(base)}")
     compared, notes = [], []
@@ -44,6 +44,13 @@ def compare_files(a: Path | str, b: Path | str, *, metric: str | None = None) ->
         "only_a": [name for name in ours if name not in {mine for mine, _ in pairs}],
         "only_b": [name for name in base if name not in {theirs for _, theirs in pairs}],
     }
+
+
+def _benchmarks(ours: Iterable[str], base: Iterable[str]) -> list[tuple[str, str]]:
+    """The names that belong together; what follows a comma is lm-eval's filter."""
+    alone = len({name.partition(",")[0] for name in ours}) == len({name.partition(",")[0] for name in base}) == 1
+    return [(mine, theirs) for mine in ours for theirs in base
+            if mine == theirs or (alone and mine.partition(",")[2] == theirs.partition(",")[2])]
 
 
 def _paired(ours: Sequence[Answered], base: Sequence[Answered], where: str) -> tuple[str, list[Answered], list[Answered]]:
