@@ -72,6 +72,18 @@ def test_words_without_a_list_of_options(tmp_path: Path) -> None:
                  {"pmid": 2, "final_decision": "maybe", "pred": "no"}, {"pmid": 3, "final_decision": "no", "pred": "unclear"})
     score = rescore(path, id="pmid", gold="final_decision", choice="pred")["score"]
     assert (score["correct"], score["unparsed"], score["chosen"]) == (1, 1, {"0": 1, "1": 1}) and score["chance"] == pytest.approx(1 / 3)
+    assert rescore(path, id="pmid", gold="final_decision", choice="pred", options="3")["score"] == score
+    assert rescore(path, id="pmid", gold="final_decision", choice="pred", options="yes, no, maybe")["score"] == score
+    with pytest.raises(Refusal, match=r"line 1: the right answer 'yes' is none of 5 options"):
+        rescore(path, id="pmid", gold="final_decision", choice="pred", options=5)
+
+
+def test_other_words_without_a_list_of_options(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"id": 1, "gold": True, "pick": "true"}, {"id": 2, "gold": False, "pick": True})
+    assert rescore(path, id="id", gold="gold", choice="pick")["score"]["correct"] == 1
+    many = write(tmp_path / "b.jsonl", *({"id": number, "gold": f"drug {number}", "pick": "x"} for number in range(20)))
+    with pytest.raises(Refusal, match="cannot tell how many options"):
+        rescore(many, id="id", gold="gold", choice="pick")
 
 
 def test_log_probabilities_decide_and_calibrate(tmp_path: Path) -> None:
@@ -173,6 +185,24 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     one, two = write(tmp_path / "c.jsonl", GOOD), write(tmp_path / "d.jsonl", {**GOOD, "id": 5})
     with pytest.raises(Refusal, match=r"c.jsonl and .*d.jsonl: 2 questions are in one only"):
         rescore(one, id="id", gold="gold", choice="pick", base=two)
+
+
+def test_pubmedqas_own_annotators_get_their_published_accuracies(shared: Path, tmp_path: Path) -> None:
+    # Jin et al. 2019, arXiv 1909.06146: one human reaches 78.0 % on the 500 test questions, and 90.4 % having read the conclusion.
+    questions = json.loads((shared / "benchmarks/pubmedqa/ori_pqal.json").read_text())
+    test = json.loads((shared / "benchmarks/pubmedqa/test_ground_truth.json").read_text())
+    for name in ("required", "free"):
+        write(tmp_path / f"{name}.jsonl", *({"pmid": pmid, "gold": gold, "pred": questions[pmid][f"reasoning_{name}_pred"]}
+                                            for pmid, gold in test.items()))
+    found = rescore(tmp_path / "free.jsonl", id="pmid", gold="gold", choice="pred", base=tmp_path / "required.jsonl")
+    assert found["score"]["accuracy"] == 0.904 and found["base_score"]["accuracy"] == 0.78
+    assert found["score"]["majority"] == 0.552 and found["comparison"]["verdict"] == "better"
+
+
+def test_one_answer_has_no_standard_error(tmp_path: Path) -> None:
+    found = rescore(write(tmp_path / "a.jsonl", GOOD), id="id", gold="gold", choice="pick", options=2)
+    assert found["score"]["standard_error"] is None
+    assert "accuracy    100.0 % [20.7 %, 100.0 %]; 1 questions" in "\n".join(describe_rescore(found))
 
 
 def test_raw_texts_are_read(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class Options:
         if isinstance(value, list) and len(value) == 1:
             return self.place(value[0], first)
         number = whole(value)
-        words = value.strip() if isinstance(value, str) else ""
+        words = str(value).strip() if isinstance(value, (str, bool)) else ""
         if letter := LETTER.match(words):
             number = LETTERS.index(letter[1].upper())
         elif words and (same := [place for place, text in enumerate(self.texts or ()) if text.strip().casefold() == words.casefold()]):
@@ -73,21 +73,28 @@ def options_of(record: Mapping[str, Any], given: str | int, where: str) -> Optio
     raise Refusal(f"{where}: {given} does not hold options; it must be a number, a list of texts, or an object of letters and texts")
 
 
+def words_of(labels: Sequence[Any]) -> tuple[str, ...]:
+    """The different words, without case, that right answers are given by; none where they are letters and numbers."""
+    texts = {str(label[0] if isinstance(label, list) and len(label) == 1 else label).strip().casefold() for label in labels}
+    return tuple(sorted(text for text in texts if text and whole(text) is None and not LETTER.match(text)))
+
+
+def worded(count: int, words: Sequence[str]) -> Options:
+    """So many options, with their words where those of the right answers can be all of them."""
+    if words and set(words) <= set(DECISIONS[:count]) and count <= len(DECISIONS):
+        return Options(count, DECISIONS[:count], lettered=False)
+    return Options(count, tuple(words), lettered=False) if len(words) == count else Options(count)
+
+
 def guess_options(labels: Sequence[Any], first: int) -> Options:
     """The options that all right answers of a file together let suppose. Raises Refusal where they let suppose nothing."""
-    labels = [label[0] if isinstance(label, list) and len(label) == 1 else label for label in labels]
-    words = [str(label).strip() for label in labels if label is not None and str(label).strip()]
-    numbers = [number for number in map(whole, words) if number is not None]
-    if words and len(numbers) == len(words):
-        return Options(max(2, max(numbers) + 1 - first))
-    if words and all(map(LETTER.match, words)):
-        return Options(max(2, *(LETTERS.index(word.strip("()[].:").upper()) + 1 for word in words)))
-    different = {word.casefold() for word in words}
-    if different and different <= set(DECISIONS):
-        decisions = tuple(word for word in DECISIONS if word in different or word != "maybe")
-        return Options(len(decisions), decisions, lettered=False)
-    if 2 <= len(different) <= FEW:
-        return Options(len(different), tuple(sorted(different)), lettered=False)
+    if words := words_of(labels):
+        if set(words) <= set(DECISIONS):
+            return worded(3 if "maybe" in words else 2, words)
+        if 2 <= len(words) <= FEW:
+            return worded(len(words), words)
+    elif places := [place for label in labels if (place := Options(len(LETTERS)).place(label, first)) is not None]:
+        return Options(max(2, *(place + 1 for place in places)))
     raise Refusal("cannot tell how many options the questions have; say so with --options, by number or by the field that holds them")
 
 

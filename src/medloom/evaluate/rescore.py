@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..ledger import Refusal
 from .benchmark import Item
 from .calibration import calibrate
-from .labels import DECISIONS, Options, counted_from, guess_options, options_of
+from .labels import Options, counted_from, guess_options, options_of, worded, words_of
 from .medqa import LETTERS
 from .records import field, read_records
 from .scoring import Outcome, Unpaired, choose, compare_outcomes, score_outcomes
@@ -80,11 +80,12 @@ def _reader(records: Records, fields: Fields, first: int | None) -> _Reader:
 
     Both are taken from the right answers; choices may hold anything.
     """
-    told = _Reader(fields, 0, None)
+    golds = [field(record, fields.gold, where) for where, record in records]
+    told = _Reader(fields, 0, None, words_of(golds))
     known = fields.options is not None or fields.logprobs is not None
-    labels = [(field(record, fields.gold, where), told.options(record, where) if known else None) for where, record in records]
+    labels = [(gold, told.options(record, where) if known else None) for gold, (where, record) in zip(golds, records, strict=True)]
     counted = first if first is not None else counted_from(labels)
-    return _Reader(fields, counted, None if known else guess_options([label for label, _ in labels], counted))
+    return replace(told, first=counted, common=None if known else guess_options(golds, counted))
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,21 @@ class _Reader:
     fields: Fields
     first: int
     common: Options | None
+    words: tuple[str, ...]
 
     def options(self, record: Mapping[str, Any], where: str) -> Options:
         """The question's options: as said, as many as log-probabilities, or what was guessed for all."""
         if self.common is not None:
             return self.common
         if self.fields.options is not None:
-            return options_of(record, self.fields.options, where)
+            options = options_of(record, self.fields.options, where)
+            return options if options.texts else worded(options.count, self.words)
         assert self.fields.logprobs is not None
         values = field(record, self.fields.logprobs, where)
         if isinstance(values, Mapping) and len(values) > 1:
             return Options(len(values), tuple(sorted(values)), lettered=set(values) <= set(LETTERS))
         if isinstance(values, list) and len(values) > 1:
-            words = str(field(record, self.fields.gold, where)).strip().casefold()
-            return Options(3, DECISIONS, lettered=False) if words in DECISIONS and len(values) == 3 else Options(len(values))
+            return worded(len(values), self.words)
         raise Refusal(f"{where}: {self.fields.logprobs} holds no log-probabilities; it must be a list with a number for each option, or an "
                       "object; say how many options there are with --options where a question was not asked")
 
