@@ -109,6 +109,22 @@ def test_each_filter_of_a_generating_task_is_a_benchmark(tmp_path: Path) -> None
     assert strict["chance"] == 0.5  # two different right answers
 
 
+def test_forms_of_other_versions_are_read(tmp_path: Path) -> None:
+    new = [sample(row, 1) for row in range(8)]
+    old = [{**line, "target": row % 4, "filtered_resps": [[float(value), False] for value, _ in line["filtered_resps"]],
+            "arguments": [[f"What is {row}?", f" {letter}"] for letter in "ABCD"]} for row, line in enumerate(new)]
+    for line in old:
+        del line["filter"], line["doc_hash"]
+    folder = tmp_path / "old"
+    write(folder / "samples_medqa_2024-05-01.jsonl", old)
+    found = compare_files(folder, write(tmp_path / "new" / f"samples_medqa_{DATE}.jsonl", new))["benchmarks"][0]
+    assert (found["benchmark"], found["paired_by"], found["n"], found["gained"], found["lost"]) == ("medqa", "doc_id", 8, 0, 0)
+    nested = [{**written(row, "", "A", False), "filtered_resps": [["[invalid]"]]} for row in range(4)]
+    assert all(answer.outcome.choice is None for answer in read_side(write(tmp_path / "nested.jsonl", nested))["nested"])
+    with pytest.raises(Refusal, match="line 2: has no field doc_id"):
+        read_side(write(tmp_path / "broken.jsonl", [sample(0, 1), {"acc": 1.0}]))
+
+
 def test_the_metric_can_be_named(tmp_path: Path) -> None:
     ours = write(tmp_path / "a.jsonl", [sample(row, row % 4, acc_norm=0.0) for row in range(8)])
     base = write(tmp_path / "b.jsonl", [sample(row, 0, acc_norm=1.0, f1=0.4) for row in range(8)])

@@ -16,13 +16,13 @@ from typing import Any
 from ..ledger import Refusal
 from .labels import LETTER, whole
 from .medqa import LETTERS
-from .records import read_records
+from .records import field, read_records
 from .scoring import Outcome, read_answers
 
 METRICS = ("acc", "exact_match", "acc_norm")  # what tells right from wrong, the first that a file has
 NAMES = ("id", "qid", "question_id", "pmid", "pubid", "PMID")  # where datasets keep a question's own name
 UNREAD = ("", "[invalid]")  # what lm-eval's filters leave of an answer that they could not read
-SAMPLES = re.compile(r"samples_(?P<task>.+?)(_(?P<date>\d{4}-\d{2}-\d{2}T[\d.:-]+))?\.jsonl\Z")
+SAMPLES = re.compile(r"samples_(?P<task>.+?)(_(?P<date>\d{4}-\d{2}-\d{2}(T[\d.:-]+)?))?\.jsonl\Z")
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,16 @@ def _sample(record: Mapping[str, Any], where: str, metric: str | None, targets: 
     number = _gold_number(target, record, logprobs)
     options = len(logprobs) if logprobs else max(2, len(targets))
     gold = number if number is not None and number < options else 0
-    response = record.get("filtered_resps")
-    unread = logprobs is None and not right and isinstance(response, list) and all(str(text).strip() in UNREAD for text in response)
-    outcome = Outcome(str(record["doc_id"]), gold, gold if right else None if unread else (gold + 1) % options, options)
+    unread = logprobs is None and not right and all(text in UNREAD for text in _texts(record.get("filtered_resps", "?")))
+    outcome = Outcome(str(field(record, "doc_id", where)), gold, gold if right else None if unread else (gold + 1) % options, options)
     own = next((doc[key] for key in NAMES if doc.get(key) not in (None, "")), None) if isinstance(doc, Mapping) else None
     keys = {"doc_id": outcome.id, "id": own, "doc_hash": record.get("doc_hash")}
     return Answered(outcome, {kind: str(key) for kind, key in keys.items() if key is not None}, number, target)
+
+
+def _texts(response: Any) -> list[str]:
+    """The texts of a response, which versions nest by one list or two."""
+    return [text for part in response for text in _texts(part)] if isinstance(response, list) else [str(response).strip()]
 
 
 def _option_logprobs(record: Mapping[str, Any]) -> list[float] | None:
