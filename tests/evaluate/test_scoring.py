@@ -127,6 +127,8 @@ def test_several_askings_are_compared_by_flipping_whole_questions() -> None:
     assert (found.test, found.n, found.askings, found.lost) == ("sign-flip", 60, 3, 0)
     assert found.difference == pytest.approx(better.mean() - base.mean())
     assert (found.low, found.high) == (found.bootstrap_low, found.bootstrap_high) and found.verdict == "better"
+    own = score_outcomes(askings(better.tolist()))
+    assert (found.accuracy_low, found.accuracy_high) == (own.low, own.high) != (own.wilson_low, own.wilson_high)
     assert 2 ** -60 < found.p_value <= 2.0 ** (1 - np.sum((better != base).any(axis=0)))
 
 

@@ -20,7 +20,7 @@ def describe_compare(found: Mapping[str, Any]) -> list[str]:
     rows = [("benchmark", "n", "chance", "a [95 %]", "b", "a less b [95 %]", "only a, only b right", "p (Holm)", "")]
     for row in found["benchmarks"]:
         rows.append((row["benchmark"], f"{row['n']:,}", _percent(row["chance"]),
-                     f"{_percent(row['accuracy'])} [{_percent(row['wilson_low'])}, {_percent(row['wilson_high'])}]",
+                     f"{_percent(row['accuracy'])} [{_percent(row['accuracy_low'])}, {_percent(row['accuracy_high'])}]",
                      _percent(row["base_accuracy"]), _points(row), f"{row['gained']}, {row['lost']}", _p(row["holm_p"]), row["verdict"]))
     lines = [f"a  {found['a']}", f"b  {found['b']}", "", *_aligned(rows), ""]
     for row in found["benchmarks"]:

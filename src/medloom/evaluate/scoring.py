@@ -122,7 +122,8 @@ class Comparison:
     `low` and `high` are Tango's 95 % interval of the paired difference and `p_value` is McNemar's, exact and two-sided; else they are the
     bootstrap's over clusters and that of flipping the signs of whole clusters (`test` says which). `holm_p` is the same adjusted for all
     comparisons of a table. `bootstrap_low` and `bootstrap_high` are always the bootstrap's (10,000 draws, a fixed seed). `detectable` is
-    the true difference that questions like these find four times in five; None where the models never differ.
+    the true difference that questions like these find four times in five; None where the models never differ. `accuracy_low` and
+    `accuracy_high` are the model's own interval (`Score.low`, `Score.high`).
     """
 
     benchmark: str
@@ -152,6 +153,8 @@ class Comparison:
     bootstrap_high: float
     test: Literal["McNemar", "sign-flip"]
     detectable: float | None
+    accuracy_low: float
+    accuracy_high: float
     base_unparsed: int
 
     @property
@@ -317,7 +320,8 @@ def compare_outcomes(ours: Sequence[Outcome], base: Sequence[Outcome], *, benchm
         unparsed=mine.unparsed, ties=mine.ties, askings=mine.askings, clusters=mine.clusters,
         standard_error=clustered_error(clusters), bootstrap_low=bootstrap_low, bootstrap_high=bootstrap_high,
         test="McNemar" if alone else "sign-flip",
-        detectable=detectable(float((clusters.sums**2).sum()), mine.n) if gained or lost else None, base_unparsed=theirs.unparsed)
+        detectable=detectable(float((clusters.sums**2).sum()), mine.n) if gained or lost else None,
+        accuracy_low=mine.low, accuracy_high=mine.high, base_unparsed=theirs.unparsed)
 
 
 def _differences(ours: Sequence[Outcome], others: Mapping[tuple[str, str], Outcome]) -> dict[str, Fraction]:
