@@ -1,7 +1,8 @@
 """Answers read out of texts, held against a careful reading of several hundred of them.
 
-said.jsonl was written in four rounds. The rule was made for the first; of each further one, written afterwards with the rule unseen by it, it
-first read 67, 75 and 95 % as a person does, before it was mended. All four have to hold now.
+said.jsonl was written in five rounds. The rule was made for the first; of each further one, written afterwards with the rule unseen by
+it, it first read 67, 75 and 95 % as a person does, before it was mended. The fifth (thinking aloud in tags, tables, several boxes, other
+tongues, chains cut short) was written to break the rule by one who had read it: 33 of 40, 82 %, before mending. All five hold now.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def item(*options: str) -> Item:
 
 
 def test_a_careful_reading_is_agreed_with() -> None:
-    assert len(SAID) >= 400 and len({(said["text"], *said["options"]) for said in SAID}) >= 395
+    assert len(SAID) >= 490 and len({(said["text"], *said["options"]) for said in SAID}) >= 485
     wrong = [said["text"] for said in SAID if read_choice(said["text"], item(*said["options"])) != said["expected"]]
     assert len(wrong) <= 0.005 * len(SAID), wrong
 
@@ -32,6 +33,20 @@ def test_a_careful_reading_is_agreed_with() -> None:
     ("because of the kidney", None), ("Because", None), ("Cannot say.", None), ("due to renal failure", None), ("Diabetes", None),
     ("The answer is not B but C.", 2), ("A. Metformin is wrong. The answer is C.", 2), ("Both A and C", None), ("", None)])
 def test_what_fools_a_first_character(text: str, expected: int | None) -> None:
+    assert read_choice(text, item(*DRUGS)) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("<think>The answer is A.</think>I cannot say.", None), ("The answer is A.</think>\n\nD", 3), ("<think>The answer is A.</think>\n", 0),
+    ("<thinking>A is right.</thinking> Let me see. <thinking>B is right.</thinking> The answer is C.", 2)])
+def test_thinking_is_read_only_where_nothing_follows(text: str, expected: int | None) -> None:
+    assert read_choice(text, item(*DRUGS)) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("The answer is neither A nor B.", None), ("It is neither metformin nor warfarin.", None),
+    ("It's neither A nor B. The answer is C.", 2), ("The answer is C; it is neither a statin nor insulin.", 2), ("\\boxed{A or B}", None), ("\\boxed{A}, no: \\boxed{B}", 1)])
+def test_neither_denies_and_the_last_box_counts(text: str, expected: int | None) -> None:
     assert read_choice(text, item(*DRUGS)) == expected
 
 

@@ -11,7 +11,8 @@ A text is read in layers, and the first that finds an answer decides; in each th
 
 Denied letters (`not B but C`, `A is wrong`) are passed over; two at once (`A or C`, `both A and C`) are no answer. Letters count as
 capitals, small ones only with a bracket or alone at the end of what is stated: `a beta blocker` names no option, nor does `E. coli`, nor
-the D of vitamin D. What follows the model's own next question is not read. The wordings stand in `wording`.
+the D of vitamin D. What a model thinks aloud before `</think>` is not read if something follows, nor what follows its own next question.
+The wordings that count stand in `wording`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from .benchmark import Item
 
 def read_choice(text: str, item: Item) -> int | None:
     """The number, from 0, of the option that a text answers with; None where it answers with none or with several, or holds nothing."""
-    text = text.replace("\u00a0", " ").strip()
+    text = _answering(text.replace("\u00a0", " ").strip())
     following = wording.NEXT.search(text)
-    text = wording.MARKUP.sub("", text[:following.start()] if following else text).strip()
+    text = wording.BOXED.sub(" answer: ", text[:following.start()] if following else text)
+    text = wording.MARKUP.sub("", text).strip()
     if not text:
         return None
     return (_Lettered(item) if item.lettered else _Words(item)).read(text)
@@ -70,11 +72,13 @@ class _Reader(ABC):
         """What stands after every cue; None for two at once, nothing where it is denied or no option."""
         for cue in wording.CUE.finditer(text):
             rest = _skip_filler(text[cue.end():])
-            if wording.NEITHER.match(rest):
+            if wording.BOTH.match(rest):
                 yield None
                 continue
             if wording.NOT.match(rest):
                 rest = _after_turn(rest)
+            if wording.LISTED.match(rest):
+                continue
             number, end = self.at(rest)
             if number is not None and not wording.DENIED.match(rest, end):
                 yield None if self.another(rest, number, end) else number
@@ -216,6 +220,12 @@ class _Words(_Reader):
         """Whether a word ends a clause somewhere and is nowhere denied."""
         denied = re.search(rf"\b(?:not|cannot|can't)\b[^.;\n]*\b{word}\b", text, re.IGNORECASE)
         return not denied and bool(re.search(rf"(?<!not )\b{word}(?=[.,;:!\"')]|\s*$)", text, re.IGNORECASE | re.MULTILINE))
+
+
+def _answering(text: str) -> str:
+    """What follows the last thinking aloud; all of the text where nothing follows."""
+    *_, after = wording.THOUGHT.split(text)
+    return after.strip() or text
 
 
 def _article(letter: str, after: str) -> bool:

@@ -18,9 +18,13 @@ def for_letters(pattern: str, letters: str) -> str:
     return pattern.replace("LETTER", f"[{letters}]")
 
 
+# Where a model ends thinking aloud before it answers; the opening tag often stands in the prompt, and not in what the model wrote.
+THOUGHT = re.compile(r"</(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>", re.IGNORECASE)
+# LaTeX's way of stating a result.
+BOXED = re.compile(r"\\f?box(?:ed)?\b\s*")
 # Marks around a text that say nothing of it: LaTeX, tags, <<C>>, bold, quotes, underscores that are no part of a word.
 MARKUP = re.compile(r"""
-    \\(?:boxed|text|textbf|mathrm|mathbf|rm)\b\s* | \\[()\[\]]
+    \\(?:text|textbf|mathrm|mathbf|rm)\b\s* | \\[()\[\]]
     | </?\w+> | <{2,} | >{2,}
     | [*`$\#{}"\u201c\u201d]
     | (?<!\w)_+ | _+(?!\w)
@@ -39,6 +43,8 @@ CUE = re.compile(r"\b" + _any(
     "(?:correct|right|best|likely|final|only) (?:option|choice|diagnosis|one|response|guess)",
     r"(?:option|choice)(?= is\b|\s*[:=])",
     "(?:I|we)(?:'d| would|'ll| will)? (?:choose|select|pick|go with|opt for|say)",
+    "verdict", r"conclusion(?= is\b|\s*:)", "(?:tips|settles|decides|clinches) (?:it|this|the matter)",
+    "(?:most|best) (?:consistent|compatible|in keeping) with", "most suggestive of", "best (?:explained|accounted for) by",
     "my (?:choice|pick)", "it(?:'s| is| must be)", "go(?:ing)? with", "leaves (?:us with)?", "points? to",
     "respuesta(?: correcta)?", "antwort", "réponse") + r"\b", re.IGNORECASE)
 
@@ -51,9 +57,9 @@ FILLER = re.compile("(?:" + _any(
         "here", "best", "correct", "final", "right", "given by", "option", "choice", "letter", "answer", "number",
         "to (?:this|the) question", "for (?:this|the) question", "I think", "I believe") + r"\b") + ")*", re.IGNORECASE)
 
-# A statement that is none: "the answer is neither", "the answer is not B".
-NEITHER = re.compile(r"(?:neither|both)\b", re.IGNORECASE)
-NOT = re.compile(r"(?:not|n't|cannot be|isn't)\b", re.IGNORECASE)
+# A statement of two, and a denial: "the answer is both A and C", "the answer is not B", "it is neither A nor B".
+BOTH = re.compile(r"both\b", re.IGNORECASE)
+NOT = re.compile(r"(?:not|neither|n't|cannot be|isn't)\b", re.IGNORECASE)
 # What turns a denial into a statement: "not B but C".
 TURN = re.compile(r"\b(?:(?:but|rather|instead)\b[\s,:]*)+")
 SENTENCE = re.compile(r"[^.;\n]*")
@@ -64,9 +70,11 @@ DENIED = re.compile(
     + _any("n[o']t", "incorrect", "wrong", "false", "unlikely", "excluded", "ruled out", "inappropriate", "less likely"), re.IGNORECASE)
 # What denies an option's text, put in for {0}.
 DENIED_TEXT = (
-    r"\b(?:not|no|never|without|rule[sd]? out|exclude[sd]?|unlike|instead of|than|avoid)(?: \w+)?(?: an?| the)? {0}\b"
+    r"\b(?:not|no|neither|nor|never|without|rule[sd]? out|exclude[sd]?|unlike|instead of|than|avoid)(?: \w+)?(?: an?| the)? {0}\b"
     r"|\b{0} (?:is|was|would be|can be) (?:\w+ )?(?:not|excluded|ruled|contraindicated|unlikely|wrong|incorrect|harmful)")
 
+# The options listed once more, A and then B at the beginnings of lines.
+LISTED = re.compile(r"\(?A[).:][^\n]*\n\s*(?:[-\u2022]\s*)?\(?B[).:]")
 # A second letter beside the first: "A or C", "A/C", "A as well as C".
 ANOTHER = re.compile(r"[\s).\]']*(?:or|and|/|&|and/or|as well as|nor)\s*(?:option |choice )?\(?([A-Za-z])(?!\w|['\u2019]\w)")
 # Words after a letter that show it to be the answer, and neither an article ("A patient") nor a genus ("E. coli").
@@ -76,14 +84,15 @@ GOES_ON = re.compile(r"\.?,?\s+" + _any(
 # Words before a letter that make it a name ("vitamin D", "group B") or a denial.
 NAMING = re.compile(r"\b" + _any(
     "vitamin", "hepatitis", "group", "types?", "factor", "grade", "stage", "class", "influenza", "protein", "blood",
-    "not", "nor", "rules? out", "excludes?", "eliminate") + " $", re.IGNORECASE)
+    "not", "neither", "nor", "rules? out", "excludes?", "eliminate") + " $", re.IGNORECASE)
 
 # An option called right by its letter: "option C, the only one that lowers it, is the most likely".
 CALLED = (
     r"(?:^|[.,;:(\n]\s*|\b(?i:option|choice|answer|that|so|thus|therefore|hence|think|believe|but|and|,) )"
     r"\(?(LETTER)[).:]?(?:[^.;\n]{0,80}?)\s"
     + _any("is", "seems", "appears", "would be", "must be", "looks", "fits", "matches", "remains")
-    + "(?: " + _any("to be", "by far", "clearly", "indeed", "therefore", "thus", "probably", "likely", "the") + ")* ?(?:the )?(?:most |single )?"
+    + "(?: " + _any("to be", "by far", "clearly", "indeed", "therefore", "thus", "probably", "likely", "the")
+    + ")* ?(?:the )?(?:most |single )?"
     + _any("likely", "best", "better", "correct", "right", "appropriate", "preferred", "answer", "true", "fit", "fitting", "one", "drug",
            "as the"))
 # An option concluded upon: "so C.", "only C remains", "C? Yes", "C it is".
