@@ -45,7 +45,8 @@ def test_thinking_is_read_only_where_nothing_follows(text: str, expected: int | 
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("The answer is neither A nor B.", None), ("It is neither metformin nor warfarin.", None),
-    ("It's neither A nor B. The answer is C.", 2), ("The answer is C; it is neither a statin nor insulin.", 2), ("\\boxed{A or B}", None), ("\\boxed{A}, no: \\boxed{B}", 1)])
+    ("It's neither A nor B. The answer is C.", 2), ("The answer is C; it is neither a statin nor insulin.", 2),
+    ("\\boxed{A or B}", None), ("\\boxed{A}, no: \\boxed{B}", 1)])
 def test_neither_denies_and_the_last_box_counts(text: str, expected: int | None) -> None:
     assert read_choice(text, item(*DRUGS)) == expected
 

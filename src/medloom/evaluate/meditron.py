@@ -1,7 +1,7 @@
 """The original's protocol as its code behaves, named `meditron`: what it asks, how much it lets the model write, what it reads from that.
 
-Chen et al. 2023, arXiv 2311.16079, and the evaluation code published with it. `DEFECTS` names what is wrong with it; each is kept, so that the
-published figures can be understood. The sentences of the instructions are ours and say what the original's say.
+Chen et al. 2023, arXiv 2311.16079, and the evaluation code published with it. `DEFECTS` names what is wrong with it; each is kept, so that
+the published figures can be understood. The sentences of the instructions are ours and say what the original's say.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ BRANCHES, TEMPERATURE, ALOUD_TOKENS = 10, 0.8, 1024
 STOPS = ("###",)
 SUFFIX, ALOUD = "The answer is:", "Let's think step by step."
 OPTIONS = 4  # of a TruthfulQA question: one is right, the others are drawn with replacement
+SYSTEM = "Be helpful, respectful, honest and safe. Say so where a question makes no sense, and claim nothing that you do not know."
+# Answers written twice without a space, and what they are taken for; the first that is found counts.
+DOUBLED = {"yesyes": "yes", "nono": "no", "yesno": "yes", "noyes": "no"}
 ACCEPTED = ("a", "b", "c", "d", "e", "yes", "no")
 
 Checkpoint = Literal["raw", "finetuned", "medical"]
@@ -42,26 +45,54 @@ class Defect:
 
 
 DEFECTS = (
-    Defect("top-token is text", "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
+    Defect("top-token is text",
+           "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
            "questions left without an answer where the paper describes an argmax over next tokens"),
-    Defect("frequency penalty 1.0", "a token loses one logit for every time that it was written", "74 of 500 chains end without an answer"),
-    Defect("first character", "the answer is the first character of the text: 'because' is B, 'cannot say' is C, 'due to' is D",
-           "accuracies below chance (2.5 on TruthfulQA, 17.8 on PubMedQA)"),
-    Defect("maybe never counts", "only a to e, yes and no are accepted", "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
-    Defect("unread answers vote", "in self-consistency the majority is taken over all branches, unread ones too",
+    Defect("frequency penalty 1.0",
+           "a token loses one logit for every time that it was written",
+           "474 of 500 chains in which readers of the project found no answer"),
+    Defect("first character",
+           "of lettered questions the first character of the text is the answer: 'because' is B, 'cannot say' is C, 'answer: c' is A",
+           "answers to questions that a model refused or reasoned about, at about chance"),
+    Defect("words read whole",
+           "yes and no count only where the text holds nothing else, but for yes and no written twice without a space",
+           "17.8 on PubMedQA for Mistral, and standard deviations of up to 51.1 between seeds of one model"),
+    Defect("TruthfulQA read as words",
+           "TruthfulQA's letters are read as yes and no are: 'B. Because …' is no answer",
+           "accuracies far below the chance of 25 % (2.5, 12.6)"),
+    Defect("maybe never counts",
+           "only a to e, yes and no are accepted",
+           "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
+    Defect("unread answers vote",
+           "in self-consistency an unread branch votes for its own text, and the first branch wins a tie",
            "self-consistency can lose a question that a single chain gets right"),
-    Defect("ten branches", "ten are drawn where the paper says five", "the paper's text and its results disagree on the number"),
-    Defect("instruction before the shots", "the instruction stands once, before all demonstrations", "scores move with the number of shots"),
-    Defect("A to E for four options", "the five-option instruction is used for MedQA with four options", "MedQA-4 asked for a letter that is not there"),
-    Defect("question mark added", "a question that ends neither in ? nor in . gets a question mark", "prompts differ from the benchmark's text"),
-    Defect("budget of the first of a batch", "the tokens that an answer may have are those of the first right answer in its batch of sixteen",
-           "a batch that begins with yes cuts maybe short"),
-    Defect("equal prompts share an answer", "answers are joined to questions by the prompt's text, so that the last of equal prompts answers for all",
+    Defect("ten branches",
+           "ten are drawn where the paper says five",
+           "the paper's text and its results disagree on the number"),
+    Defect("instruction before the shots",
+           "the instruction stands once, before all demonstrations",
+           "scores move with the number of shots"),
+    Defect("A to E for four options",
+           "the five-option instruction is used for MedQA with four options",
+           "MedQA-4 asked for a letter that is not there"),
+    Defect("question mark added",
+           "a question that ends neither in ? nor in . gets a question mark",
+           "prompts differ from the benchmark's text"),
+    Defect("budget of the first of a batch",
+           "the tokens that an answer may have are those of the first right answer in its batch of sixteen",
+           "a batch that begins with a short answer cuts a longer one"),
+    Defect("equal prompts share an answer",
+           "answers are joined to questions by the prompt's text, so that the last of equal prompts answers for all",
            "duplicate questions count as one"),
-    Defect("first row lost", "the loader takes the first question of each MMLU subject for a header", "1862 questions instead of 1871"),
-    Defect("distractors with replacement", "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed (here with one)",
+    Defect("first row lost",
+           "the loader takes the first question of each MMLU subject for a header",
+           "1862 questions instead of 1871"),
+    Defect("distractors with replacement",
+           "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed (here with one)",
            "a question can show the same wrong option three times"),
-    Defect("no shots for TruthfulQA", "demonstrations are asked of a training split that it does not have", "the published one-shot figures cannot be made again"),
+    Defect("no shots for TruthfulQA",
+           "demonstrations are asked of a training split that it does not have",
+           "the published one-shot figures cannot be made again"),
 )
 
 
@@ -92,7 +123,8 @@ def question_block(item: Item) -> str:
     if not item.lettered:
         return "\n".join(part for part in (item.context, item.question) if part)
     question = item.question if item.question.endswith(("?", ".")) else f"{item.question}?"
-    return "\n".join([f"Question: {question}", "", "Options:", *(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))])
+    listed = [f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False)]
+    return "\n".join([f"Question: {question}", "", "Options:", *listed])
 
 
 def gold(item: Item) -> str:
@@ -109,64 +141,83 @@ def shots(train: Sequence[Item], count: int, seed: int) -> list[Item]:
 def prompt(item: Item, system: str, demonstrations: Sequence[Item] = (), *, cot: bool = False, checkpoint: Checkpoint = "raw") -> str:
     """The whole prompt: instruction, demonstrations, question, suffix; with demonstrations the last line end is cut.
 
-    A finetuned checkpoint has its question in ChatML under the original's role names, a "medical" one has the instruction apart, as system.
+    It goes to a "finetuned" checkpoint in ChatML under the original's role names, and to a "medical" one in ChatML with Llama-2's system
+    text, in our words, before it and with the original's spaces.
     """
-    shown = "\n\n".join(f"{question_block(shot)}\n{SUFFIX} {gold(shot)}" for shot in demonstrations)
-    body = f"{question_block(item)}\n{ALOUD if cot else SUFFIX}\n"
-    asked = f"{shown}\n\n{body}".rstrip("\n") if demonstrations else body
+    shown = "".join(f"{question_block(shot)}\n{SUFFIX} {gold(shot)}\n\n" for shot in demonstrations)
+    asked = f"{system}\n{shown}{question_block(item)}\n{ALOUD if cot else SUFFIX}" + ("" if demonstrations else "\n")
     if checkpoint == "finetuned":
-        return f"<|im_start|>question\n{system}\n{asked}<|im_end|>\n<|im_start|>answer\n"
+        return f"<|im_start|>question\n{asked}<|im_end|>\n<|im_start|>answer\n"
     if checkpoint == "medical":
-        return f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
-    return f"{system}\n{asked}"
+        return f"<|im_start|> system\n{SYSTEM}<|im_end|>\n <|im_start|> user\n{asked}<|im_end|>\n <|im_start|> assistant\n"
+    return asked
 
 
 def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, batch: int = BATCH, checkpoint: Checkpoint = "raw",
                   cot: bool = False) -> list[Posed]:
-    """Every question that the original asks, in its order. MMLU loses the first of each subject. Raises Refusal for TruthfulQA with shots."""
+    """Every question that the original asks, in its order; MMLU loses the first of each subject.
+
+    Raises Refusal where there are fewer training questions than shots (TruthfulQA has none), and for shots that think aloud.
+    """
+    if benchmark.shots and cot:
+        raise Refusal(f"{benchmark.name}: the original's worked demonstrations were never published as its code reads them; set shots = 0")
     if benchmark.shots > len(benchmark.train):
         raise Refusal(f"{benchmark.name}: shots = {benchmark.shots}, and there are {len(benchmark.train)} training questions; lower shots")
     items = _asked(benchmark.items, kind)
-    texts = [prompt(item, instruction(kind), shots(benchmark.train, benchmark.shots, seed), cot=cot, checkpoint=checkpoint) for item in items]
+    demonstrations = shots(benchmark.train, benchmark.shots, seed)
+    texts = [prompt(item, instruction(kind), demonstrations, cot=cot, checkpoint=checkpoint) for item in items]
     temperature = TEMPERATURE if benchmark.mode == "self-consistency" else 0.0
     posed = []
     for start in range(0, len(items), batch):
-        # The tokenizer's beginning-of-text counts, as it did there.
-        budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) + (8 if benchmark.shots else 0)
+        budget = ALOUD_TOKENS if cot else _tokens(gold(items[start]), encode) + (8 if benchmark.shots else 0)
         sampling = Sampling(budget, temperature, STOPS, frequency_penalty=1.0)
         part = slice(start, start + batch)
-        posed += [Posed(item, text, tuple(ids), sampling) for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
+        posed += [Posed(item, text, tuple(ids), sampling)
+                  for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
     return posed
 
 
+def _tokens(text: str, encode: Encode) -> int:
+    """How many tokens a text has, without those that open a document."""
+    whole, opening = encode([text, ""])
+    return len(whole) - len(opening)
+
+
 def read_meditron(texts: Sequence[str], item: Item, shots: int, cot: bool) -> int | None:
-    """The option that the original takes a text for, None where it ignores it; of several texts, what most are taken for, ignored ones too."""
-    counts = Counter(_read(text, item, shots, cot) for text in texts)
-    return counts.most_common(1)[0][0] if counts else None
+    """The option that the original takes a text for, None where it ignores it or there is none.
 
-
-def _read(text: str, item: Item, shots: int, cot: bool) -> int | None:
-    text = text.lower()
-    if "\n##" in text:
-        text = text.split("\n##", 1)[1].partition("\n")[2]
-    if shots:
-        text = text.lstrip("\n").partition("\n\n")[0]
-    words = re.sub(r"[^a-z0-9]", " ", text.rpartition("answer is")[2] if cot else text).split()
-    if not words:
+    Of several texts, what most are taken for, the first of equals; one that is ignored votes for its own text.
+    """
+    if not texts:
         return None
-    found = words[0][0] if item.lettered and not item.true else words[0]
-    if found not in ACCEPTED:
-        return None
+    found = Counter(_read(text.lower(), item, shots, cot) for text in texts).most_common(1)[0][0]
     if item.lettered:
-        number = "abcde".find(found)
+        number = "abcde".find(found) if len(found) == 1 else -1
         return number if 0 <= number < len(item.options) else None
-    return item.options.index(found) if found in item.options else None
+    return item.options.index(found) if found in item.options and found in ACCEPTED else None
+
+
+def _read(text: str, item: Item, shots: int, cot: bool) -> str:
+    """One of `ACCEPTED`, or the text itself where the original finds none in it."""
+    said = text.split("\n##")[1].partition("\n")[0].strip() if "\n##" in text else text
+    if shots:
+        said = said.partition("\n\n")[0]
+    said = " ".join(re.findall("[a-z0-9]+", said))
+    if cot:
+        said = said.rpartition("answer is")[2].strip().partition(" ")[0]
+    # A TruthfulQA question, as `_four` leaves it, says which of its options are true.
+    if item.lettered and not item.true:
+        said = said[:1]
+    else:
+        doubled = next((pair for pair in DOUBLED if pair in said), None)
+        said = said.replace(doubled, DOUBLED[doubled]) if doubled else said
+    return said if said in ACCEPTED else text
 
 
 def _asked(items: Sequence[Item], kind: str) -> list[Item]:
     if kind == "mmlu":
-        met: set[str | None] = set()
-        return [item for item in items if item.group in met or met.add(item.group)]  # type: ignore[func-returns-value]
+        first = {item.group: item for item in reversed(items)}
+        return [item for item in items if item is not first[item.group]]
     return [_four(item) for item in items] if kind == "truthfulqa" else list(items)
 
 
@@ -176,4 +227,4 @@ def _four(item: Item) -> Item:
     wrong = [option for number, option in enumerate(item.options) if number != item.answer and number not in item.true]
     options = [item.options[item.answer], *rng.choices(wrong, k=OPTIONS - 1)]
     order = rng.sample(range(OPTIONS), OPTIONS)
-    return replace(item, options=tuple(options[place] for place in order), answer=order.index(0), true=())
+    return replace(item, options=tuple(options[place] for place in order), answer=order.index(0), true=(order.index(0),))
