@@ -19,7 +19,8 @@ from .benchmark import Benchmark
 from .engine import Engine
 from .meditron import DEFECTS
 from .prompts import Prompt, shared_beginning
-from .scoring import Outcome, choose, read_answers, score_outcomes, split_by_contamination
+from .contaminated import split_by_contamination
+from .scoring import Outcome, choose, read_answers, score_outcomes
 
 
 def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress: Progress, state: Path | None = None,
