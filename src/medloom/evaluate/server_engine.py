@@ -170,10 +170,10 @@ class ServerEngine:
 
     def _next(self, prompt: Ids, wanted: Ids) -> list[float]:
         """The log-probability of each wanted token as the next one. Raises _Absent where the server does not tell."""
-        likely, _ = self._likely(prompt, self._first, {})
+        likely = self._first_look(prompt)
         named = {token: self._named(token, likely) for token in wanted}
         for count in self._steps:
-            if self._first < count <= self._most and any(named[token] not in likely for token in wanted):
+            if len(likely) < count <= self._most and any(named[token] not in likely for token in wanted):
                 try:
                     more, _ = self._likely(prompt, count, {})
                 except Said:
@@ -185,6 +185,18 @@ class ServerEngine:
         missing = [token for token in wanted if named[token] not in likely]
         lifted = self._lifted(prompt, missing, likely) if missing else {}
         return [lifted[token] if token in lifted else likely[named[token]] for token in wanted]
+
+    def _first_look(self, prompt: Ids) -> dict[Token, float]:
+        """As many of the likeliest tokens as are worth asking for at first; fewer where the server has refused so many."""
+        for count in (self._first, STEPS[0]):
+            try:
+                return self._likely(prompt, count, {})[0]
+            except Said as said:
+                if count == STEPS[0]:
+                    raise Refusal(f"{self._client.url}: tells no log-probabilities ({said.message}); ask it in a mode that generates, "
+                                  "or serve the model with vLLM or llama.cpp's server") from None
+            self._first = self._most = STEPS[0]
+        raise AssertionError("the last try returns or raises")
 
     def _lifted(self, prompt: Ids, missing: Sequence[int], likely: dict[Token, float]) -> dict[int, float]:
         """Tokens that the server does not list, by a bias that is undone (see above)."""
@@ -217,17 +229,7 @@ class ServerEngine:
 
     def _likely(self, prompt: Ids, count: int, settings: dict[str, Any]) -> tuple[dict[Token, float], Token]:
         """The likeliest next tokens with their log-probabilities, and the one that was chosen; by ids where the server tells ids."""
-        while True:
-            try:
-                told: Any = self._complete(prompt, {"logprobs": count, **settings}).get("logprobs")
-                break
-            except Said as said:
-                if settings or count > self._first:
-                    raise
-                if count <= STEPS[0]:
-                    raise Refusal(f"{self._client.url}: tells no log-probabilities ({said.message}); ask it in a mode that generates, "
-                                  "or serve the model with vLLM or llama.cpp's server") from None
-                self._most = self._first = count = STEPS[0]
+        told: Any = self._complete(prompt, {"logprobs": count, **settings}).get("logprobs")
         try:
             if "content" in told:
                 (step,) = told["content"]
