@@ -107,7 +107,7 @@ class ServerEngine:
                  ) -> list[list[Continuation]]:
         """See Engine. One request for each seed; a greedy prompt is asked once, whatever its seeds.
 
-        `ids` are the server's where it tells them, else those of the text. A server's frequency penalty is its own: llama.cpp's counts
+        `ids` are the server's own from vLLM and llama.cpp, else those of the text cut anew. A server's frequency penalty is its own: llama.cpp's counts
         the last tokens of the prompt too.
         """
         greedy = sampling.temperature == 0
@@ -281,12 +281,14 @@ class ServerEngine:
             settings["stop"] = list(sampling.stop)
         if sampling.frequency_penalty:
             settings["frequency_penalty"] = sampling.frequency_penalty
-        if self._kind == "vllm":
-            settings["return_token_ids"] = True
+        settings |= {"vllm": {"return_token_ids": True}, "llamacpp": {"logprobs": 1}}.get(self._kind, {})
         choice = self._complete(prompt, settings)
         text = str(choice.get("text") or "")
-        told = choice.get("token_ids")
-        ids = told if isinstance(told, list) else self._tokenise(text, whole=False) if text else []
+        ids = choice.get("token_ids")
+        if self._kind == "llamacpp":
+            ids = [int(step["id"]) for step in (choice.get("logprobs") or {}).get("content") or ()]
+        if not isinstance(ids, list):
+            ids = self._tokenise(text, whole=False) if text else []
         return Continuation(text, tuple(ids), choice.get("finish_reason") == "stop")
 
     def _tokenise(self, text: str, *, whole: bool) -> list[int]:

@@ -1,0 +1,147 @@
+"""The exchange with lm-eval: the same questions give the same numbers, whoever asks and whoever computes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medloom.evaluate import Benchmark, Item, TorchEngine, answer
+from medloom.evaluate.harness import write_lm_eval, write_tasks
+from medloom.evaluate.harness.documents import drawn
+from medloom.evaluate.prompts import block, completions, demonstrations
+from medloom.evaluate.scoring import read_answers
+from medloom.ledger import Progress, Refusal
+
+SEED = 7
+PYTHON = Path(os.environ.get("MEDLOOM_PEERS_EVAL", "/opt/peers-eval/bin/python"))
+HERE = Path(__file__).resolve()
+
+LISTED = tuple(Item(id=f"q{n}", question=" ".join(f"The patient has a fever of {n + i}." for i in range(1 + n % 3)) + f" Which is it {n}?",
+                    options=tuple(f"drug {n}{letter}" for letter in "ABCDE"[:4 + n % 2]), answer=n % 4) for n in range(7))
+TRAIN = tuple(Item(id=f"t{n}", question=f"The patient takes the drug {n}. Which?", options=tuple(f"drug {letter}" for letter in "ABCD"),
+                   answer=n % 4) for n in range(6))
+WORDS = tuple(Item(id=str(n), question=f"Does the drug {n} help? {{{{ 7*7 }}}}", options=("yes", "no", "maybe"), answer=n % 3, lettered=False,
+                   context=None if n == 4 else f"The patient takes the drug {n}.\nThe fever is {n} µg.") for n in range(5))
+TEXTS = tuple(Item(id=str(n), question=f"What is the answer {n}?", answer=n % 2,
+                   options=("one fever", f"the drug once a day {n}", "maybe")[:2 + n % 2]) for n in range(5))
+BENCHMARKS = (Benchmark("medqa", LISTED, TRAIN, 3), Benchmark("pubmed qa", WORDS[:4], WORDS[4:], 1),
+              Benchmark("texts", TEXTS, mode="option-text", available=9))
+TASKS = ["medloom_medqa", "medloom_pubmed_qa", "medloom_texts"]
+
+# Tasks of lm-eval's other kinds, to be scored by its model and by ours.
+PASSAGES = ["The patient has a fever and takes the drug once a day.", "Which of the following is the answer? Yes, no or maybe. " * 12]
+OTHERS = {
+    "rolling": {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}",
+                "metric_list": [{"metric": "word_perplexity"}, {"metric": "bits_per_byte"}]},
+    "last_word": {"output_type": "loglikelihood", "doc_to_text": "{{text[:20]}}", "doc_to_target": "{{text[20:40]}}",
+                  "target_delimiter": "", "metric_list": [{"metric": "perplexity"}, {"metric": "acc"}]},
+    "no_context": {"output_type": "multiple_choice", "doc_to_text": "", "doc_to_target": 0, "target_delimiter": "",
+                   "doc_to_choice": ["The drug", "A fever"], "metric_list": [{"metric": "acc"}]},
+}
+
+
+def run(place: Path, runs: list[dict[str, Any]], files: list[list[str]]) -> dict[str, Any]:
+    """What a Python that has lm-eval makes of these runs and files."""
+    if importlib.util.find_spec("lm_eval"):
+        python = sys.executable
+    elif PYTHON.is_file():
+        python = str(PYTHON)
+    else:
+        pytest.skip(f"lm-eval is neither installed here nor at {PYTHON}; name a Python that has it in MEDLOOM_PEERS_EVAL")
+    settings = {"out": str(place / "found.json"), "include": str(place / "tasks"), "source": str(HERE.parents[2] / "src"),
+                "site": sysconfig.get_path("purelib"), "runs": runs, "files": files}
+    (place / "asked.json").write_text(json.dumps(settings))
+    done = subprocess.run([python, str(HERE.with_name("run_lm_eval.py")), str(place / "asked.json")], capture_output=True, text=True,
+                          timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+                                            "HF_HOME": str(place / "cache")})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found: dict[str, Any] = json.loads((place / "found.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with our tasks, and others."""
+    folder = tmp_path_factory.mktemp("harness")
+    assert write_tasks(BENCHMARKS, folder / "tasks", SEED) == TASKS
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in PASSAGES))
+    for name, settings in OTHERS.items():
+        (folder / "tasks" / f"{name}.yaml").write_text(json.dumps({
+            "task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(folder / "texts.jsonl")}},
+            "test_split": "test", **settings}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(place: Path, folder: Path) -> dict[str, list[Path]]:
+    """Our own answers, in lm-eval's schema."""
+    files = {}
+    with TorchEngine(folder, "cpu", 4) as engine:
+        for task, benchmark in zip(TASKS, BENCHMARKS, strict=True):
+            path = place / f"{task}.answers.jsonl"
+            figures = answer(engine, benchmark, path, SEED, Progress(silent=True))
+            files[task] = write_lm_eval(place / "ours", "tiny/model", benchmark, path, figures, seed=SEED)
+    return files
+
+
+@pytest.fixture(scope="module")
+def found(place: Path, folder: Path, answered: dict[str, list[Path]]) -> dict[str, Any]:
+    """lm-eval's own model and ours, on our tasks and on others."""
+    runs: list[dict[str, Any]] = [{"name": name, "model": name, "model_args": {"pretrained": str(folder), **more}, "tasks": [*TASKS, *others]}
+            for name, more, others in (("hf", {"dtype": "float32"}, list(OTHERS)), ("medloom", {}, ["no_context", "rolling"]))]
+    return run(place, runs, [[str(path) for path in files] for files in answered.values()])
+
+
+def logprobs(sample: dict[str, Any]) -> list[float]:
+    return [float(pair[0]) for pair in sample["filtered_resps"]]
+
+
+def test_lm_eval_reads_our_prompts_and_gives_our_numbers(found: dict[str, Any], place: Path) -> None:
+    for task, benchmark in zip(TASKS, BENCHMARKS, strict=True):
+        shots = demonstrations(benchmark, SEED)
+        ours = read_answers(place / f"{task}.answers.jsonl")
+        samples = sorted(found["hf"]["samples"][task], key=lambda sample: sample["doc_id"])
+        assert found["hf"]["n-shot"][task] == benchmark.shots
+        for item, outcome, sample in zip(benchmark.items, ours, samples, strict=True):
+            texts = [[shots + block(item, benchmark.mode), completion] for completion in completions(item, benchmark.mode)]
+            assert list(map(list, sample["arguments"])) == texts or [list(pair.values()) for pair in sample["arguments"].values()] == texts
+            assert logprobs(sample) == pytest.approx(outcome.logprobs, abs=1e-4)
+            assert sample["acc"] == outcome.right
+        assert found["hf"]["results"][task]["acc,none"] == pytest.approx(sum(outcome.right for outcome in ours) / len(ours))
+
+
+def test_our_engine_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -> None:
+    hf, ours = found["hf"], found["medloom"]
+    for task in [*TASKS, "no_context"]:
+        for theirs, sample in zip(hf["samples"][task], ours["samples"][task], strict=True):
+            assert logprobs(sample) == pytest.approx(logprobs(theirs), abs=1e-4)
+            assert {key: sample[key] for key in ("doc_hash", "prompt_hash", "target_hash", "acc")} == {
+                key: theirs[key] for key in ("doc_hash", "prompt_hash", "target_hash", "acc")}
+    for metric in ("word_perplexity,none", "bits_per_byte,none"):  # the second text is longer than the context, so that there are windows
+        assert ours["results"]["rolling"][metric] == pytest.approx(hf["results"]["rolling"][metric], rel=1e-5)
+
+
+def test_our_files_say_what_lm_evals_own_say(found: dict[str, Any], answered: dict[str, list[Path]], place: Path) -> None:
+    for task in TASKS:
+        results, samples = json.loads(answered[task][0].read_text()), [json.loads(line) for line in answered[task][1].open()]
+        written = max((place / "lm-eval").rglob(f"samples_{task}_*.jsonl"))  # the last run's, our engine's
+        whole = json.loads(max((place / "lm-eval").rglob("results_*.json")).read_text())
+        theirs = sorted(map(json.loads, written.open()), key=lambda sample: int(sample["doc_id"]))
+        for sample, other in zip(samples, theirs, strict=True):
+            assert list(sample) == list(other)
+            assert {key: sample[key] for key in sample if "resps" not in key} == {key: other[key] for key in other if "resps" not in key}
+            assert logprobs(sample) == pytest.approx(logprobs(other), abs=1e-5)
+            assert [float(one[0][0]) for one in sample["resps"]] == pytest.approx([float(one[0][0]) for one in other["resps"]], abs=1e-5)
+        assert results["task_hashes"] == {task: whole["task_hashes"][task]}
+        for key in ("results", "n-shot", "higher_is_better", "group_subtasks", "versions"):
+            assert results[key][task] == pytest.approx(whole[key][task]) if key == "results" else results[key][task] == whole[key][task]
+        assert f"|{task}" in found["read"][task] and "acc" in found["read"][task]
+    assert results["n-samples"]["medloom_texts"] == {"original": 9, "effective": 5}
