@@ -27,7 +27,7 @@ for run in asked["runs"]:
     tracker.general_config_tracker.log_experiment_args(model_source="hf", model_args=run["name"], system_instruction="", chat_template="",
                                                        fewshot_as_multiturn=False)
     results = simple_evaluate(model=run["model"], model_args=run["model_args"], tasks=run["tasks"], task_manager=manager, device="cpu",
-                              batch_size=run.get("batch", 4), bootstrap_iters=0)
+                              batch_size=run.get("batch", 4), bootstrap_iters=2)
     found[run["name"]] = json.loads(json.dumps({key: results[key] for key in ("results", "samples", "n-shot", "higher_is_better",
                                                                             "group_subtasks", "versions", "n-samples")},
                                                default=handle_non_serializable))

@@ -34,7 +34,6 @@ BEGINNING = [1, *(300 + i % 30 for i in range(40))]
 PROMPTS = [BEGINNING + [260 + (7 * row + 3 * i) % 60 for i in range(5 + 11 * row)] for row in range(5)]
 CANDIDATES = [[270, 280, 290 + row] for row in range(5)]
 TEXTS = [[[270, 271], [270, 272, 273 + row], [299]] for row in range(5)]
-KEY = secrets.token_hex(8)
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +52,9 @@ def furthest(found: list[list[float]], expected: list[list[float]]) -> float:
     return float(torch.tensor(found, dtype=torch.float64).sub(torch.tensor(expected, dtype=torch.float64)).abs().max())
 
 
-@pytest.fixture(scope="module")
-def llamacpp(gguf: Path) -> Iterator[str]:
-    """The address of llama.cpp's own server on the model in float32."""
-    import xllamacpp
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(gguf)
-    settings.n_ctx, settings.n_parallel = 1024, 2
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    settings.warmup, settings.verbosity = False, -1
-    settings.hostnames, settings.port, settings.api_keys = ["127.0.0.1"], 0, [KEY]
-    server: Any = xllamacpp.Server(settings)
-    yield server.listening_address
-    del server
-
-
-def test_llama_cpp_gives_the_networks_numbers(llamacpp: str, folder: Path, letters: list[list[float]], texts: list[list[float]]) -> None:
-    with ServerEngine(llamacpp, key=KEY, batch=2) as engine, TorchEngine(folder, "cpu") as ours:
+def test_llama_cpp_gives_the_networks_numbers(llamacpp: tuple[str, str], folder: Path, letters: list[list[float]],
+                                              texts: list[list[float]]) -> None:
+    with ServerEngine(llamacpp[0], key=llamacpp[1], batch=2) as engine, TorchEngine(folder, "cpu") as ours:
         assert engine.context == 512
         assert furthest(engine.next_token_logprobs(PROMPTS, CANDIDATES, len(BEGINNING)), letters) < 1e-4
         assert furthest(engine.text_logprobs(PROMPTS, TEXTS), texts) < 1e-4
@@ -90,9 +72,9 @@ def greedy(folder: Path, prompt: list[int], tokens: int) -> str:
     return own.decode(ids).removeprefix(own.decode(prompt))
 
 
-def test_llama_cpp_writes_what_the_network_writes(llamacpp: str, folder: Path) -> None:
+def test_llama_cpp_writes_what_the_network_writes(llamacpp: tuple[str, str], folder: Path) -> None:
     expected = [greedy(folder, prompt, 12) for prompt in PROMPTS[:3]]
-    with ServerEngine(llamacpp, key=KEY, batch=2, tokenizer=folder) as engine:
+    with ServerEngine(llamacpp[0], key=llamacpp[1], batch=2, tokenizer=folder) as engine:
         found = engine.generate(PROMPTS[:3], [[1, 2]] * 3, Sampling(tokens=12))
         assert [[len(row), row[0].text] for row in found] == [[2, text] for text in expected]
         assert not any(one.ended for row in found for one in row)
@@ -100,9 +82,9 @@ def test_llama_cpp_writes_what_the_network_writes(llamacpp: str, folder: Path) -
         assert first == again and first != second
 
 
-def test_one_generated_text_depends_on_its_seed_alone(llamacpp: str) -> None:
+def test_one_generated_text_depends_on_its_seed_alone(llamacpp: tuple[str, str]) -> None:
     sampling = Sampling(tokens=16, temperature=1.0)
-    with ServerEngine(llamacpp, key=KEY, batch=2) as engine:
+    with ServerEngine(llamacpp[0], key=llamacpp[1], batch=2) as engine:
         (pair,) = engine.generate(PROMPTS[:1], [[3, 4]], sampling)
         alone = [engine.generate(PROMPTS[:1], [[seed]], sampling)[0][0] for seed in (3, 4)]
         assert pair == alone
@@ -313,7 +295,8 @@ def test_errors_name_the_server_and_neither_key_nor_prompt(network: NetworkServe
     assert isinstance(caught.value, Said) == (status not in (401, 403))
 
 
-def test_what_cannot_be_asked_is_refused_at_once(network: NetworkServer, llamacpp: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_asked_is_refused_at_once(network: NetworkServer, llamacpp: tuple[str, str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Refusal, match="no model 'large'; name one of tiny"):
         ServerEngine(network.url, model="large")
     with pytest.raises(Refusal, match=r"http://127\.0\.0\.1:9: cannot be reached"):
@@ -322,11 +305,11 @@ def test_what_cannot_be_asked_is_refused_at_once(network: NetworkServer, llamacp
         with pytest.raises(Refusal, match="address") as caught:
             ServerEngine(address)
         assert "sesame" not in str(caught.value)
-    with pytest.raises(Refusal, match="MEDLOOM_API_KEY"), ServerEngine(llamacpp) as engine:
+    with pytest.raises(Refusal, match="MEDLOOM_API_KEY"), ServerEngine(llamacpp[0]) as engine:
         engine.encode(["A"])
-    monkeypatch.setenv("MEDLOOM_API_KEY", KEY)
+    monkeypatch.setenv("MEDLOOM_API_KEY", llamacpp[1])
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # no proxy lies between this machine and itself
-    with ServerEngine(f"{llamacpp}/v1/") as engine:
+    with ServerEngine(f"{llamacpp[0]}/v1/") as engine:
         assert engine.encode(["A"])
 
 

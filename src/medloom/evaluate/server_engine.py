@@ -39,6 +39,8 @@ DIALECTS: dict[str, dict[str, Any]] = {
     "vllm": {"top_k": -1, "min_p": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "return_tokens_as_token_ids": True},
     "sglang": {"top_k": -1, "min_p": 0.0, "top_p": 1.0, "repetition_penalty": 1.0},
 }
+# How a server is asked for the ids of what it wrote: vLLM tells them, llama.cpp with every token's log-probability.
+IDS_TOLD: dict[str, dict[str, Any]] = {"vllm": {"return_token_ids": True}, "llamacpp": {"logprobs": 1}}
 PASSING = ("created", "permission")  # fields of a model's entry that change from one start, or request, to the next
 
 Token = int | str
@@ -107,8 +109,8 @@ class ServerEngine:
                  ) -> list[list[Continuation]]:
         """See Engine. One request for each seed; a greedy prompt is asked once, whatever its seeds.
 
-        `ids` are the server's own from vLLM and llama.cpp, else those of the text cut anew. A server's frequency penalty is its own: llama.cpp's counts
-        the last tokens of the prompt too.
+        `ids` are the server's own from vLLM and llama.cpp, else those of the text cut anew. A server's frequency penalty is its own:
+        llama.cpp's counts the last tokens of the prompt too.
         """
         greedy = sampling.temperature == 0
         jobs = [(prompt, seed) for prompt, own in zip(prompts, seeds, strict=True) for seed in (own[:1] if greedy else own)]
@@ -281,7 +283,7 @@ class ServerEngine:
             settings["stop"] = list(sampling.stop)
         if sampling.frequency_penalty:
             settings["frequency_penalty"] = sampling.frequency_penalty
-        settings |= {"vllm": {"return_token_ids": True}, "llamacpp": {"logprobs": 1}}.get(self._kind, {})
+        settings |= IDS_TOLD.get(self._kind, {})
         choice = self._complete(prompt, settings)
         text = str(choice.get("text") or "")
         ids = choice.get("token_ids")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ledger import Refusal
-from ..benchmark import Benchmark, Item
+from ..benchmark import Benchmark, Item, Mode
 from ..prompts import completions
 
 WORDING = Path(__file__).parent / "tasks"
@@ -31,8 +31,12 @@ def wording(benchmark: Benchmark) -> str:
     return kinds.pop()
 
 
-def document(item: Item, mode: Any) -> dict[str, Any]:
-    """`choices` are what is scored after the prompt and a space, `answer` the number of the right one; no context is an empty text."""
+def document(item: Item, mode: Mode) -> dict[str, Any]:
+    """`choices` are what is scored after the prompt and a space, `answer` the number of the right one; no context is an empty text.
+
+    Where an answer is generated, `choices` are what can be read from it.
+    """
+    mode = mode if mode in SCORED else "top-token"
     return {"id": item.id, "context": item.context or "", "question": item.question, "options": list(item.options),
             "choices": [text.removeprefix(" ") for text in completions(item, mode)], "answer": item.answer}
 

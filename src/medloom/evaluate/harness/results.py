@@ -57,7 +57,7 @@ def write_lm_eval(out: Path, name: str, benchmark: Benchmark, answers_path: Path
     metrics: list[str] = samples[0]["metrics"]
     write_json(files[0], {
         "results": {task: {"name": task, "alias": task, "sample_len": len(benchmark.items), **_metrics(samples, metrics)}},
-        "group_subtasks": {task: []},
+        "group_subtasks": {},
         "configs": {task: {"task": task, "output_type": "multiple_choice" if "texts" not in samples[0] else "generate_until",
                            "num_fewshot": benchmark.shots, "metadata": {"version": VERSION, "mode": benchmark.mode, "seed": seed}}},
         "versions": {task: VERSION},
@@ -84,11 +84,10 @@ def _sample(number: int, item: Item, answer: dict[str, Any], mode: Mode, shots: 
         filtered = [[str(value), str(None)] for value in answer["logprobs"]]
         responses = [[pair] for pair in filtered]
     scores = {"acc": float(answer["choice"] == answer["gold"])}
-    if mode == "option-text" and None not in answer["logprobs"]:
-        scores["acc_norm"] = float(choose([value / len(option) for value, option in
-                                           zip(answer["logprobs"], item.options, strict=True)])[0] == answer["gold"])
-    elif mode == "option-text":
-        scores["acc_norm"] = 0.0
+    if doc["choices"] == doc["options"] and "texts" not in answer:
+        values = [-math.inf if value is None else value for value in answer["logprobs"]]
+        by_length = choose([value / len(choice) for value, choice in zip(values, doc["choices"], strict=True)])[0]
+        scores["acc_norm"] = float(by_length == answer["gold"] and answer["choice"] is not None)
     return {
         "doc_id": number, "doc": doc, "target": str(answer["gold"]),
         "arguments": {f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(pair)} for i, pair in enumerate(arguments)},
