@@ -115,6 +115,7 @@ def logprobs(sample: dict[str, Any]) -> list[float]:
     return [float(pair[0]) for pair in sample["filtered_resps"]]
 
 
+@pytest.mark.slow
 def test_lm_eval_reads_our_prompts_and_gives_our_numbers(found: dict[str, Any], place: Path) -> None:
     for task, benchmark in zip(TASKS, BENCHMARKS, strict=True):
         shots = demonstrations(benchmark, SEED)
@@ -129,6 +130,7 @@ def test_lm_eval_reads_our_prompts_and_gives_our_numbers(found: dict[str, Any], 
         assert found["hf"]["results"][task]["acc,none"] == pytest.approx(sum(outcome.right for outcome in ours) / len(ours))
 
 
+@pytest.mark.slow
 def test_our_engine_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -> None:
     hf, ours = found["hf"], found["medloom"]
     for task in [*TASKS, "no_context"]:
@@ -140,6 +142,7 @@ def test_our_engine_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -
         assert ours["results"]["rolling"][metric] == pytest.approx(hf["results"]["rolling"][metric], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_server_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -> None:
     for theirs, sample in zip(found["hf"]["samples"]["last_word"], found["server"]["samples"]["last_word"], strict=True):
         assert logprobs(sample) == pytest.approx(logprobs(theirs), abs=1e-4)
@@ -150,6 +153,7 @@ def test_a_server_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -> 
         assert sample["filtered_resps"][0].strip() == theirs["filtered_resps"][0].strip()  # theirs has lost its first space
 
 
+@pytest.mark.slow
 def test_our_files_say_what_lm_evals_own_say(found: dict[str, Any], answered: dict[str, list[Path]], place: Path) -> None:
     for task in TASKS:
         results, samples = json.loads(answered[task][0].read_text()), [json.loads(line) for line in answered[task][1].open()]

@@ -126,6 +126,7 @@ def test_our_gateway_writes_and_tells_no_scores(gateway: str, folder: Path) -> N
 class Manner:
     """How the tests' own server differs from others of its kind."""
 
+    models: str | None = "tiny"
     owner: str = "vllm"
     most: int = 20  # log-probabilities for one position
     bias: str = "after"  # what is reported: "after" the bias, from "before" it, or the bias is "refused"
@@ -182,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: NetworkServer
 
     def do_GET(self) -> None:
-        entry = {"id": "tiny", "owned_by": self.server.manner.owner, "max_model_len": 512, "created": secrets.randbelow(1 << 30)}
+        if self.server.manner.models is None:
+            return self._reply(404, {"detail": "Not Found"})
+        entry = {"id": self.server.manner.models, "owned_by": self.server.manner.owner, "max_model_len": 512, "created": secrets.randbelow(1 << 30)}
         self._reply(200, {"data": [entry]})
 
     def do_POST(self) -> None:
@@ -301,6 +304,9 @@ def test_what_cannot_be_asked_is_refused_at_once(network: NetworkServer, llamacp
         ServerEngine(network.url, model="large")
     with pytest.raises(Refusal, match=r"http://127\.0\.0\.1:9: cannot be reached"):
         ServerEngine("http://127.0.0.1:9")
+    network.manner.models = None
+    with pytest.raises(Refusal, match=r"no models at /v1/models \(HTTP 404\)"):
+        ServerEngine(network.url)
     for address in ("localhost:8000", "ftp://host", "http://name:sesame@host:1"):
         with pytest.raises(Refusal, match="address") as caught:
             ServerEngine(address)

@@ -60,7 +60,12 @@ class ServerEngine:
                  context: int | None = None) -> None:
         self._client = Client(url, key or os.environ.get(KEY) or None, connections=batch)
         self.batch = batch
-        self._entry = _choose(self._client.url, self._client.get("/v1/models").get("data"), model)
+        try:
+            entries = self._client.get("/v1/models").get("data")
+        except Said as said:
+            raise Refusal(f"{self._client.url}: tells no models at /v1/models (HTTP {said.status}); is it an OpenAI-compatible server?"
+                          ) from None
+        self._entry = _choose(self._client.url, entries, model)
         self._model = str(self._entry["id"])
         self._kind = str(self._entry.get("owned_by") or "")
         self._settings = {"model": self._model, **DIALECTS.get(self._kind, {})}

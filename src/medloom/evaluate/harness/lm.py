@@ -71,6 +71,10 @@ class MedloomLM(TemplateLM):
         ids = self._engine.encode([string])[0]
         return ids[len(self._opening):] if add_special_tokens is False else ids
 
+    def apply_chat_template(self, chat_history: Sequence[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Always refused: a template's control tokens would be read as plain text."""
+        raise Refusal("the model medloom asks in plain text; leave --apply_chat_template out, or take lm-eval's model hf")
+
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """For each (context, continuation) its log-probability, and whether the model would write it greedily (see the class)."""
         asked = Counter((request.task_name, request.doc_id) for request in requests)
