@@ -185,7 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.server.manner.models is None:
             return self._reply(404, {"detail": "Not Found"})
-        entry = {"id": self.server.manner.models, "owned_by": self.server.manner.owner, "max_model_len": 512, "created": secrets.randbelow(1 << 30)}
+        entry = {"id": self.server.manner.models, "owned_by": self.server.manner.owner, "max_model_len": 512,
+                 "created": secrets.randbelow(1 << 30)}
         self._reply(200, {"data": [entry]})
 
     def do_POST(self) -> None:
