@@ -62,6 +62,15 @@ def test_llama_cpp_gives_the_networks_numbers(llamacpp: tuple[str, str], folder:
         assert engine.encode(words) == ours.encode(words)
 
 
+def test_llama_cpp_tells_what_a_bias_makes_it_choose(llamacpp: tuple[str, str], letters: list[list[float]],
+                                                     texts: list[list[float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medloom.evaluate.server_engine.WHOLE", 0)  # as though its vocabulary were too large to be told
+    monkeypatch.setattr("medloom.evaluate.server_engine.STEPS", (5, 20))
+    with ServerEngine(llamacpp[0], key=llamacpp[1], batch=2) as engine:
+        assert furthest(engine.next_token_logprobs(PROMPTS, CANDIDATES), letters) < 1e-4
+        assert furthest(engine.text_logprobs(PROMPTS, TEXTS), texts) < 1e-4
+
+
 def greedy(folder: Path, prompt: list[int], tokens: int) -> str:
     """The network's likeliest continuation, every step from the whole text."""
     model, ids = load_model(folder), list(prompt)

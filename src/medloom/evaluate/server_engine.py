@@ -30,6 +30,7 @@ from .server_client import Client, Said
 
 KEY = "MEDLOOM_API_KEY"
 STEPS = (5, 20, 100, 1000)  # how many of the likeliest tokens are asked for, one after the other: OpenAI gives 5, vLLM 20 if not told
+WHOLE = 4096  # a vocabulary so large is told whole; a larger one would be megabytes for each token
 BIASES = (30.0, 100.0)  # the smaller keeps more digits; OpenAI takes no more than 100
 UNMOVED = 1e-5
 LARGEST_SEED = 2 ** 31
@@ -76,7 +77,7 @@ class ServerEngine:
             self._tokenizer = load_tokenizer(tokenizer)
         self.context = context or self._told_context()
         vocabulary = (self._entry.get("meta") or {}).get("n_vocab")
-        self._steps = tuple(sorted({*STEPS, vocabulary} if isinstance(vocabulary, int) else STEPS))
+        self._steps = tuple(sorted({*STEPS, vocabulary} if isinstance(vocabulary, int) and vocabulary <= WHOLE else STEPS))
         self._first, self._most = 20, self._steps[-1]  # where to begin on the ladder, and where it ends as far as is known
         self._ids_taken = self._as_text = self._before_bias = self._echoes = False
         self._pool = ThreadPoolExecutor(max_workers=batch, thread_name_prefix="medloom-server")
@@ -237,12 +238,11 @@ class ServerEngine:
     def _likely(self, prompt: Ids, count: int, settings: dict[str, Any]) -> tuple[dict[Token, float], Token]:
         """The likeliest next tokens with their log-probabilities, and the one that was chosen; by ids where the server tells ids."""
         told: Any = self._complete(prompt, {"logprobs": count, **settings}).get("logprobs")
-        try:
+        try:  # the chosen token is told in any case, also where it is not among the likeliest
             if "content" in told:
                 (step,) = told["content"]
-                return {_name(entry): float(entry["logprob"]) for entry in step["top_logprobs"]}, _name(step)
+                return {_name(entry): float(entry["logprob"]) for entry in (*step["top_logprobs"], step)}, _name(step)
             chosen = _id(told["tokens"][0])
-            # The chosen token is told in any case, also where it is not among the likeliest.
             return {_id(token): float(value) for token, value in told["top_logprobs"][0].items()} | {
                 chosen: float(told["token_logprobs"][0])}, chosen
         except (TypeError, KeyError, IndexError, ValueError):
