@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +218,18 @@ def test_a_prompt_that_lost_sentences_is_told_as_it_was_asked(folder: Path, tmp_
     text = json.loads(samples.read_text())["arguments"]["gen_args_0"]["arg_0"]
     assert text.endswith("The fever is 79.\nQuestion: Which is it?\n\nOptions:\nA. A1\nB. B2\n\nThe answer is:")
     assert "fever is 0." not in text
+
+
+def test_further_askings_are_told_as_they_were_asked(folder: Path, tmp_path: Path) -> None:
+    """Other shots, and turned options: what an argument scores is the option that its log-probability is of."""
+    item, others = LISTED[0], demonstrations(BENCHMARKS[0], 432)
+    turned = replace(item, options=item.options[1:] + item.options[:1])
+    texts = {"seed 432": others + block(item, "top-token"), "turn 1": demonstrations(BENCHMARKS[0], SEED) + block(turned, "top-token")}
+    lines = [{"id": item.id, "gold": item.answer, "choice": 0, "options": 4, "logprobs": [-1.0, -2.0, -3.0, -4.0], "tie": False,
+              "tokens": 9, "prompt_sha256": hashlib.sha256(text.encode()).hexdigest(), "dropped": 0, "asked": asked} for asked, text in texts.items()]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, samples = write_lm_eval(tmp_path, "m", BENCHMARKS[0], tmp_path / "answers.jsonl", {}, seed=SEED)
+    told = {sample["filter"]: sample["arguments"] for sample in map(json.loads, samples.open())}
+    assert {asked: arguments["gen_args_0"]["arg_0"] for asked, arguments in told.items()} == texts
+    assert [pair["arg_1"] for pair in told["seed 432"].values()] == [" A", " B", " C", " D"]
+    assert [pair["arg_1"] for pair in told["turn 1"].values()] == [" D", " A", " B", " C"]  # the first is asked last

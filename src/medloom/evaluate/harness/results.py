@@ -38,14 +38,13 @@ def write_lm_eval(out: Path, name: str, benchmark: Benchmark, answers_path: Path
     """
     task = task_name(benchmark)
     items = {item.id: (number, item) for number, item in enumerate(benchmark.items)}
-    shots = demonstrations(benchmark, seed) if benchmark.shots <= len(benchmark.train) else ""
-    samples = []
+    samples, shots = [], _Shots(benchmark)
     for number, line in enumerate(Path(answers_path).read_text(encoding="utf-8").split("\n")[:-1], 1):
         answer = json.loads(line)
         if answer["id"] not in items:
             raise Refusal(f"{answers_path}, line {number}: {answer['id']} is no question of {benchmark.name}; "
                           "name the benchmark's own answers")
-        samples.append(_sample(*items[answer["id"]], answer, benchmark.mode, shots))
+        samples.append(_sample(benchmark.mode, *items[answer["id"]], answer, shots[_asked(answer, "seed", seed)]))
     if not samples:
         raise Refusal(f"{answers_path}: holds no answers; run the evaluation first")
     folder = Path(out) / _sanitised(name)
@@ -58,7 +57,7 @@ def write_lm_eval(out: Path, name: str, benchmark: Benchmark, answers_path: Path
     write_json(files[0], {
         "results": {task: {"name": task, "alias": task, "sample_len": len(benchmark.items), **_metrics(samples, metrics)}},
         "group_subtasks": {},
-        "configs": {task: {"task": task, "output_type": "multiple_choice" if "texts" not in samples[0] else "generate_until",
+        "configs": {task: {"task": task, "output_type": "multiple_choice" if len(samples[0]["arguments"]) > 1 else "generate_until",
                            "num_fewshot": benchmark.shots, "metadata": {"version": VERSION, "mode": benchmark.mode, "seed": seed}}},
         "versions": {task: VERSION},
         "n-shot": {task: benchmark.shots},
@@ -71,23 +70,40 @@ def write_lm_eval(out: Path, name: str, benchmark: Benchmark, answers_path: Path
     return files
 
 
-def _sample(number: int, item: Item, answer: dict[str, Any], mode: Mode, shots: str) -> dict[str, Any]:
+class _Shots(dict[int, str | None]):
+    """The shots of each seed, drawn once; None where there are none to draw, as under a protocol that has shots of its own."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        super().__init__()
+        self._benchmark = benchmark
+
+    def __missing__(self, seed: int) -> str | None:
+        try:
+            self[seed] = demonstrations(self._benchmark, seed)
+        except Refusal:
+            self[seed] = None
+        return self[seed]
+
+
+def _sample(mode: Mode, number: int, item: Item, answer: dict[str, Any], shots: str | None) -> dict[str, Any]:
     """One line of samples_*.jsonl."""
     doc = document(item, mode)
-    prompt = _prompt(item, answer, mode, shots)
-    if "texts" in answer:
+    prompt = _prompt(mode, item, answer, shots)
+    logprobs = answer["logprobs"]
+    scores = {"acc": float(answer["choice"] == answer["gold"])}
+    if logprobs is None:
         arguments: list[tuple[Any, ...]] = [(prompt, {})]
-        responses: list[Any] = [list(answer["texts"])]
+        responses: list[Any] = [list(answer.get("texts", ()))]
         filtered: list[Any] = [None if answer["choice"] is None else doc["choices"][answer["choice"]]]
     else:
-        arguments = [(prompt, completion) for completion in completions(item, mode)]
-        filtered = [[str(value), str(None)] for value in answer["logprobs"]]
+        asked, turn = completions(item, mode), _asked(answer, "turn", 0)
+        arguments = [(prompt, asked[(option - turn) % len(asked)]) for option in range(len(asked))]
+        filtered = [[str(value), str(None)] for value in logprobs]
         responses = [[pair] for pair in filtered]
-    scores = {"acc": float(answer["choice"] == answer["gold"])}
-    if doc["choices"] == doc["options"] and "texts" not in answer:
-        values = [-math.inf if value is None else value for value in answer["logprobs"]]
-        by_length = choose([value / len(choice) for value, choice in zip(values, doc["choices"], strict=True)])[0]
-        scores["acc_norm"] = float(by_length == answer["gold"] and answer["choice"] is not None)
+        if doc["choices"] == doc["options"]:
+            values = [-math.inf if value is None else value for value in logprobs]
+            by_length = [value / len(choice) for value, choice in zip(values, doc["choices"], strict=True)]
+            scores["acc_norm"] = float(choose(by_length)[0] == answer["gold"] and answer["choice"] is not None)
     return {
         "doc_id": number, "doc": doc, "target": str(answer["gold"]),
         "arguments": {f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(pair)} for i, pair in enumerate(arguments)},
@@ -96,14 +112,21 @@ def _sample(number: int, item: Item, answer: dict[str, Any], mode: Mode, shots: 
         "target_hash": _digest(str(answer["gold"])), **scores}
 
 
-def _prompt(item: Item, answer: dict[str, Any], mode: Mode, shots: str) -> str | None:
-    """The text that was asked, without the sentences that did not fit; None where its digest says that it was another."""
-    dropped = answer["dropped"]
+def _prompt(mode: Mode, item: Item, answer: dict[str, Any], shots: str | None) -> str | None:
+    """The text that was asked, its options turned, without the sentences that did not fit; None where its digest is another's."""
+    dropped, turn = answer["dropped"], _asked(answer, "turn", 0)
+    context, question = SENTENCE.findall(item.context or ""), SENTENCE.findall(item.question)
     if dropped:
-        context, question = SENTENCE.findall(item.context or ""), SENTENCE.findall(item.question)
         item = replace(item, context="".join(context[dropped:]) or None, question="".join(question[max(0, dropped - len(context)):]))
-    text = shots + block(item, mode)
+    item = replace(item, options=item.options[turn:] + item.options[:turn])
+    text = (shots or "") + block(item, mode)
     return text if _digest(text) == answer["prompt_sha256"] else None
+
+
+def _asked(answer: dict[str, Any], what: str, otherwise: int) -> int:
+    """The number in an asking's name, such as "seed 432" or "turn 2", where it is a number of that."""
+    name, _, number = (answer.get("asked") or "").partition(" ")
+    return int(number) if name == what and number.lstrip("-").isdigit() else otherwise
 
 
 def _metrics(samples: Sequence[dict[str, Any]], metrics: Sequence[str]) -> dict[str, Any]:
