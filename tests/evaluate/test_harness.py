@@ -226,7 +226,8 @@ def test_further_askings_are_told_as_they_were_asked(folder: Path, tmp_path: Pat
     turned = replace(item, options=item.options[1:] + item.options[:1])
     texts = {"seed 432": others + block(item, "top-token"), "turn 1": demonstrations(BENCHMARKS[0], SEED) + block(turned, "top-token")}
     lines = [{"id": item.id, "gold": item.answer, "choice": 0, "options": 4, "logprobs": [-1.0, -2.0, -3.0, -4.0], "tie": False,
-              "tokens": 9, "prompt_sha256": hashlib.sha256(text.encode()).hexdigest(), "dropped": 0, "asked": asked} for asked, text in texts.items()]
+              "tokens": 9, "prompt_sha256": hashlib.sha256(text.encode()).hexdigest(), "dropped": 0, "asked": asked}
+             for asked, text in texts.items()]
     (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     _, samples = write_lm_eval(tmp_path, "m", BENCHMARKS[0], tmp_path / "answers.jsonl", {}, seed=SEED)
     told = {sample["filter"]: sample["arguments"] for sample in map(json.loads, samples.open())}
