@@ -1,29 +1,16 @@
-"""The statistics of right and wrong answers: one score's interval, two models on the same questions, many comparisons.
-
-Exact or in closed form, from counts alone: no resampling, no random numbers.
-"""
+"""Two models on the same questions, from the counts of those that one of them alone answers rightly."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 
-Z95 = NormalDist().inv_cdf(0.975)
+from .intervals import Z95
+
+Z80 = NormalDist().inv_cdf(0.8)
 
 
-def wilson(correct: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """The score interval of a proportion, 95 % by default (Wilson 1927; method 3 of Newcombe 1998, Stat Med 17:857)."""
-    if n == 0:
-        return 0.0, 1.0
-    share, zz = correct / n, z * z
-    middle = (share + zz / (2 * n)) / (1 + zz / n)
-    half = z * math.sqrt(share * (1 - share) / n + zz / (4 * n * n)) / (1 + zz / n)
-    # At the ends the bound is 0 or 1 exactly; rounding would leave it a hair off.
-    return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
-
-
-def paired_difference(gained: int, lost: int, n: int, z: float = Z95) -> tuple[float, float]:
+def paired_difference(gained: float, lost: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Tango's score interval of the difference of two proportions on the same n questions, 95 % by default.
 
     `gained` questions only the first model answers rightly, `lost` only the second; the difference is (gained - lost) / n.
@@ -46,7 +33,7 @@ def paired_difference(gained: int, lost: int, n: int, z: float = Z95) -> tuple[f
     return root(z), root(-z)
 
 
-def tango_score(gained: int, lost: int, n: int, difference: float) -> float:
+def tango_score(gained: float, lost: float, n: int, difference: float) -> float:
     """The score statistic for a true difference: how many standard errors the counts lie above it."""
     linear = -gained - lost + (2 * n - gained + lost) * difference
     constant = -lost * difference * (1 - difference)
@@ -73,12 +60,11 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, math.exp(math.log(2 * tail) - differing * math.log(2)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that keep the chance of one false claim among all below the level (Holm 1979), in the given order."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
+def detectable(squares: float, n: int) -> float:
+    """The smallest true difference that a two-sided test at 5 % finds four times in five, given how much the models disagree.
+
+    `squares` is the sum over clusters of the squared difference in right answers; where every question stands alone it is the number of
+    questions that one model alone answers rightly, and the result (z.975 + z.8) sqrt(share of those / n) (Miller 2024,
+    arXiv 2411.00640).
+    """
+    return (Z95 + Z80) * math.sqrt(squares) / n

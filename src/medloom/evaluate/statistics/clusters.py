@@ -1,0 +1,40 @@
+"""Values that hang together: questions on one passage, the askings of one question."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """For each cluster the sum of its values and how many they are; clusters are independent of each other, values within are not."""
+
+    sums: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """The mean of all values, each with the same weight."""
+        return float(self.sums.sum() / self.sizes.sum())
+
+    @property
+    def alike(self) -> bool:
+        """Whether every cluster has the same mean, so that they tell nothing of how much clusters differ."""
+        means = self.sums / self.sizes
+        return bool(np.ptp(means) < 1e-12)
+
+    def kinds(self) -> tuple[Clusters, NDArray[np.int64]]:
+        """The different clusters in a fixed order, and how often each occurs."""
+        rows, counts = np.unique(np.stack([self.sums.round(12), self.sizes], axis=1), axis=0, return_counts=True)
+        return Clusters(rows[:, 0], rows[:, 1]), counts
+
+
+def gather(values: Sequence[float], names: Sequence[Hashable]) -> Clusters:
+    """The clusters of values that carry the same name."""
+    numbers: dict[Hashable, int] = {}
+    places = [numbers.setdefault(name, len(numbers)) for name in names]
+    return Clusters(np.bincount(places, weights=np.asarray(values, np.float64)).astype(np.float64), np.bincount(places).astype(np.float64))
