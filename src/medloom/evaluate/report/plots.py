@@ -41,7 +41,7 @@ class Bar:
 
     label: str
     told: str
-    value: float
+    value: float | None
     colour: str
     interval: tuple[float, float] | None = None
     since: float | None = None
@@ -106,6 +106,12 @@ def _bar(bar: Bar, axis: Axis, top: float) -> Iterator[str]:
                f"<title>{escape(name)}</title></line>")
     for value, name in bar.faint:
         yield (f'<circle class="faint" cx="{axis.place(value):.3%}" cy="{middle:g}" r="4"><title>{escape(name)}</title></circle>')
+    yield from _value(bar, axis, middle)
+
+
+def _value(bar: Bar, axis: Axis, middle: float) -> Iterator[str]:
+    if bar.value is None:
+        return
     at = axis.place(bar.value)
     if bar.filled:
         yield (f'<rect class="{bar.colour}" x="{axis.place(axis.low):.3%}" width="{at - axis.place(axis.low):.3%}" y="{middle - 5:g}" '
@@ -120,7 +126,8 @@ def _bar(bar: Bar, axis: Axis, top: float) -> Iterator[str]:
                + "".join(f'<line class="{kind}" x1="{end:.3%}" x2="{end:.3%}" y1="{middle - 4:g}" y2="{middle + 4:g}"/>'
                          for end in (low, high)))
     for value, name in bar.dots:
-        yield f'<circle class="dot {bar.colour}" cx="{axis.place(value):.3%}" cy="{middle:g}" r="3.5"><title>{escape(name)}</title></circle>'
+        yield (f'<circle class="dot {bar.colour}" cx="{axis.place(value):.3%}" cy="{middle:g}" r="3.5"><title>{escape(name)}</title>'
+               "</circle>")
     if not bar.filled and not bar.dots:
         yield f'<circle class="{bar.colour}" cx="{at:.3%}" cy="{middle:g}" r="5"/>'
 
@@ -174,9 +181,9 @@ def pairs(ident: str, title: str, bars: Sequence[tuple[str, int, int]], colour: 
     for place, (label, *counts) in enumerate(bars):
         for side, (count, kind) in enumerate(zip(counts, ("pale", colour), strict=True)):
             height = max((foot - top) * count / most, 1.5) if count else 0.0
-            left = (place + 0.12 + 0.38 * side) * step
-            marks.append(f'<rect class="{kind}" x="{left:.3%}" width="{0.36 * step:.3%}" y="{foot - height:.1f}" height="{height:.1f}"/>'
-                         f'<text class="tick" x="{left + 0.18 * step:.3%}" y="{foot - height - 3:.1f}" text-anchor="middle">{count:,}</text>')
+            left, over = (place + 0.12 + 0.38 * side) * step, foot - height
+            marks.append(f'<rect class="{kind}" x="{left:.3%}" width="{0.36 * step:.3%}" y="{over:.1f}" height="{height:.1f}"/>'
+                         f'<text class="tick" x="{left + 0.18 * step:.3%}" y="{over - 3:.1f}" text-anchor="middle">{count:,}</text>')
         marks.append(f'<text x="{(place + 0.5) * step:.3%}" y="{foot + 15}" text-anchor="middle">{escape(label)}</text>')
     description = "; ".join(f"{label}: right {first:,}, chosen {second:,}" for label, first, second in bars)
     return _svg(ident, title, description, f'width="100%" height="{foot + 20}"', marks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from statistics import stdev
 from typing import Any
@@ -69,8 +69,9 @@ def published_table(known: list[Beside]) -> Table:
     rows: list[tuple[str, ...]] = []
     for part in known:
         for result in part.results:
-            score = result.score.groups[part.group] if part.group else {"accuracy": result.score.accuracy, "low": result.score.low,
-                                                                        "high": result.score.high}
+            score = asdict(result.score) if part.group is None else result.score.groups.get(part.group)
+            if score is None:
+                continue
             rows.append((part.title, result.model, f"this run: {how(result.asked)}",
                          f"{percent(score['accuracy'])} ({between(score['low'], score['high'])})", ""))
         rows += [(part.title, one.model, f"{MARK}: {one.source}, {one.how}",

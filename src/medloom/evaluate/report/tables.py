@@ -99,8 +99,8 @@ def _differences(gathered: Gathered) -> Table:
              f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
              f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH, words(row))
             for row in gathered.comparisons]
-    return Table("differences", ("benchmark", "model", "n", "accuracy", "difference, points (95 % interval)", "gained / lost", "p", "Holm p",
-                                 "detectable, points", "in words"), tuple(rows), (0, 1, 9),
+    return Table("differences", ("benchmark", "model", "n", "accuracy", "difference, points (95 % interval)", "gained / lost", "p",
+                                 "Holm p", "detectable, points", "in words"), tuple(rows), (0, 1, 9),
                  "The same questions, paired. Gained answers are right from the model alone, lost ones from the other alone. Holm p is the "
                  "p-value after correction for all rows here, and the words rest on it alone, at 5 %. Detectable is the true difference "
                  f"that questions like these find four times in five. Not shown to differ is not the same as equal. {DASH}: the two never "
@@ -176,9 +176,9 @@ def _askings(gathered: Gathered) -> Table:
     rows = [(result.asked.name, result.model, ", ".join(f"{name or 'first'} {percent(share)}" for name, share in score.by_asking.items()),
              f"{100 * (score.spread or 0):.1f}", percent(score.agreement))
             for result in gathered.results if (score := result.score).by_asking]
-    return Table("askings", ("benchmark", "model", "accuracy of each asking", "spread, points", "same choice in all"), tuple(rows), (0, 1, 2),
-                 "Spread is the standard deviation over the askings: what the drawing of the shots, or the turning of the options, moves by "
-                 "itself.")
+    return Table("askings", ("benchmark", "model", "accuracy of each asking", "spread, points", "same choice in all"), tuple(rows),
+                 (0, 1, 2), "Spread is the standard deviation over the askings: what the drawing of the shots, or the turning of the "
+                 "options, moves by itself.")
 
 
 def parts(result: Result) -> Iterator[tuple[str, Row]]:
@@ -214,7 +214,7 @@ def integrity(result: Result) -> Iterator[str]:
     if available > score.n:
         yield f"{score.n:,} of {available:,} questions were asked, by the recipe's limit."
     unasked = figures.get("unasked") or []
-    yield (f"{number(len(unasked), 'question')} did not fit the model, {'was' if len(unasked) == 1 else 'were'} not asked and count as wrong."
+    yield (f"Not asked, since too long for the model, and counted as wrong: {number(len(unasked), 'question')}."
            if unasked else "Every question fitted the model.")
     if figures.get("shortened"):
         yield (f"{number(figures['shortened'], 'prompt')} had to be shortened, by {number(figures['sentences_dropped'], 'sentence')} "
