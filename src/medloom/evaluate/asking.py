@@ -100,9 +100,10 @@ def _written(engine: Engine, benchmark: Benchmark, asking: Asking, prompts: Sequ
             chosen = [number for number, prompt in enumerate(prompts) if waves[number] and prompt.sampling == sampling]
             if not chosen:
                 continue
-            seeds = [[_seed(benchmark, asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])] for number in chosen]
-            for number, branches in zip(chosen, engine.generate([prompts[number].ids for number in chosen], seeds, sampling, shared),
-                                        strict=True):
+            seeds = [[_seed(benchmark, asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])]
+                     for number in chosen]
+            found = engine.generate([prompts[number].ids for number in chosen], seeds, sampling, shared)
+            for number, branches in zip(chosen, found, strict=True):
                 texts[number] += [branch.text for branch in branches]
                 ended[number] += [branch.ended for branch in branches]
                 votes[number] += [_read(benchmark, branch.text, prompts[number]) for branch in branches]

@@ -1,7 +1,7 @@
-"""Writing many continuations at once: the beginning that all share, the question that its branches share, and what each branch wrote itself.
+"""Writing many continuations at once: the beginning that all share, the question of several branches, and what each branch wrote itself.
 
-The three are kept apart. A step's queries look at the beginning as one matrix, at the questions as one batch, and at the branches as another; the
-room for what branches write is taken at the start. Branches that have ended leave.
+The three are kept apart. A step's queries look at the beginning as one matrix, at the questions as one batch, and at the branches as
+another; the room for what branches write is taken at the start. Branches that have ended leave.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Decoder:
     def __init__(self, reader: Reader, decode: Callable[[Ids], str], ends: frozenset[int]) -> None:
         self.reader, self.decode, self.ends = reader, decode, ends
 
-    def write(self, beginning: Passage, questions: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Continuation]]:
+    def write(self, beginning: Passage, questions: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling
+              ) -> list[list[Continuation]]:
         """One continuation for each seed of each question."""
         hidden, layers = self.reader.read(beginning, [Question(ids) for ids in questions])
         scores = self.reader.model.logits(hidden).float()
@@ -55,8 +56,13 @@ class Decoder:
             scores = self.reader.model.logits(grid.step(fed, going)).float()
         found: list[list[Continuation]] = [[] for _ in questions]
         for (question, _), ids, end in zip(rows, written, ended, strict=True):
-            found[question].append(Continuation(_cut(self.decode(ids), sampling.stop), tuple(ids), end))
+            found[question].append(Continuation(_cut(self._text(questions[question][-1], ids), sampling.stop), tuple(ids), end))
         return found
+
+    def _text(self, before: int, ids: list[int]) -> str:
+        """What the ids say after the token before them: alone, the first would lose its space."""
+        head, whole = self.decode([before]), self.decode([before, *ids])
+        return whole[len(head):] if whole.startswith(head) else self.decode(ids)
 
     def _stopped(self, ids: list[int], sampling: Sampling) -> bool:
         if not sampling.stop:
@@ -136,11 +142,12 @@ class _Grid:
             over_question = mix(grid.transpose(1, 2), *self.questions[number], masks[0])
             seen_k, seen_v = (own[:, :, :, :self.length].flatten(0, 1) for own in (own_k, own_v))
             over_own = mix(grid.flatten(0, 1)[:, :, None], seen_k, seen_v, masks[1])
+            own_out, own_sums = (x[:, :, 0].view(count, width, *x.shape[1:2], *x.shape[3:]) for x in (over_own.out, over_own.sums))
             parts = [_rows(over_question.out.transpose(1, 2), over_question.sums.transpose(1, 2), row, column),
-                     _rows(over_own.out[:, :, 0].unflatten(0, (count, width)), over_own.sums[:, :, 0].unflatten(0, (count, width)), row, column)]
+                     _rows(own_out, own_sums, row, column)]
             if self.beginning.length:
                 keys = torch.arange(self.beginning.length, device=self.device)
-                parts.append(mix(q, *self.beginning.layers[number], self.reader._sight(at, keys)))
+                parts.append(mix(q, *self.beginning.layers[number], self.reader.sight(at, keys)))
             x = x + attention.o_proj(joined(parts).transpose(1, 2).flatten(2))
             x = x + block.mlp(block.post_attention_layernorm(x))
         hidden: Tensor = norm(x)[0]

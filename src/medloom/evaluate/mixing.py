@@ -1,8 +1,8 @@
 """Attention over keys that lie in several places: each part is computed where its keys are, and parts are weighed by their softmax sums.
 
 softmax over the union of key sets is the mean of the sets' own, weighted by the exponentials of their log-sums (the step of Milakov &
-Gimelshein 2018, arXiv 1805.02867, that flash attention rests on). So a beginning that a thousand questions share is one matrix for all of their
-queries, never copied or joined to what is theirs.
+Gimelshein 2018, arXiv 1805.02867, that flash attention rests on). So a beginning that a thousand questions share is one matrix for all
+their queries, never copied or joined to what is theirs.
 """
 
 from __future__ import annotations

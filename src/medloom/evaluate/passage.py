@@ -1,8 +1,8 @@
-"""One pass of the network over many questions behind one beginning: packed without padding, the end of the last layer only where it is asked for.
+"""One pass of the network over many questions behind one beginning, without anything that no score needs.
 
-What can be left out of a pass without changing a score: the beginning is computed once and its keys are never copied; a question is computed once
-for all its options, which follow it as branches; no position is padding; in the last layer, keys and values are of all positions, but queries,
-feed-forward and head only of those whose next token is asked for.
+The beginning is computed once and its keys are never copied; a question is computed once for all its options, which follow it as branches;
+no position is padding; in the last layer keys and values are of all positions, but queries and feed-forward only of those whose next token
+is asked for, and only these reach the head.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ class Reader:
             parts = [*own_part]
             if beginning.length:
                 before = beginning.layers[number]
-                parts.append(mix(q, *before, self._sight(at, torch.arange(beginning.length, device=device))))
+                parts.append(mix(q, *before, self.sight(at, torch.arange(beginning.length, device=device))))
             x = x + attention.o_proj(joined(parts).transpose(1, 2).flatten(2))
             x = x + block.mlp(block.post_attention_layernorm(x))
         hidden: Tensor = self.model.model.norm(x)[0]
         return hidden, layers
 
-    def _sight(self, at: Tensor, keys: Tensor) -> Tensor | None:
+    def sight(self, at: Tensor, keys: Tensor) -> Tensor | None:
         """Which of some earlier positions each position sees, [1, 1, positions, keys]; None for all of them."""
         if self.window is None or int(at.max()) - int(keys.min()) < self.window:
             return None
@@ -135,7 +135,7 @@ class Reader:
         for question, first, stop in _branches(spans, own):
             mine = slice(offset + first - spans[own - 1].stop, offset + stop - spans[own - 1].stop)
             keys = slice(question.start, question.stop)
-            part = mix(q[:, :, mine], k[:, :, keys], v[:, :, keys], self._sight(positions[first:stop], positions[keys]))
+            part = mix(q[:, :, mine], k[:, :, keys], v[:, :, keys], self.sight(positions[first:stop], positions[keys]))
             out[:, :, mine], sums[:, :, mine] = part.out, part.sums
         return Mixed(out, sums)
 
@@ -147,7 +147,7 @@ class Reader:
             size = 1 if number < own else span.stop - span.start
             keys = slice(span.start, span.stop)
             at = positions[span.stop - size:span.stop]
-            mask = self._sight(at, positions[keys]) if size == 1 else self._causal(at)
+            mask = self.sight(at, positions[keys]) if size == 1 else self._causal(at)
             parts.append(mix(q[:, :, place:place + size], k[:, :, keys], v[:, :, keys], mask))
             place += size
         found = [Mixed(torch.cat([part.out for part in parts], 2), torch.cat([part.sums for part in parts], 2))]

@@ -86,18 +86,22 @@ def turned(item: Item, turn: int) -> Item:
     return replace(item, options=item.options[turn:] + item.options[:turn], answer=(item.answer - turn) % len(item.options))
 
 
-def demonstrations(benchmark: Benchmark, seed: int) -> str:
-    """The shots: the training questions with the smallest hash of seed and id, each with its answer, then a blank line.
+def drawn(benchmark: Benchmark, seed: int) -> list[Item]:
+    """The shots of a seed: the training questions with the smallest hash of seed and id, in that order.
 
-    Where the model is to think aloud, those with an explanation, which stands before the answer. Raises Refusal where they are too few.
+    Where the model is to think aloud, of those with an explanation. Raises Refusal where they are too few.
     """
-    mode = benchmark.mode
     known = [item for item in benchmark.train if item.explanation or not benchmark.reasons]
     if len(known) < benchmark.shots:
-        raise Refusal(f"{benchmark.name}: shots = {benchmark.shots} in mode {mode}, and {len(known)} training questions have an "
+        raise Refusal(f"{benchmark.name}: shots = {benchmark.shots} in mode {benchmark.mode}, and {len(known)} training questions have an "
                       "explanation; name a train file with explanations or lower shots")
-    drawn = sorted(known, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]
-    said = ((item, completions(item, mode)[item.answer]) for item in drawn)
+    return sorted(known, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]
+
+
+def demonstrations(benchmark: Benchmark, seed: int) -> str:
+    """The shots as they are shown, each with its answer, an explanation before it where there is to be one, then a blank line."""
+    mode = benchmark.mode
+    said = ((item, completions(item, mode)[item.answer]) for item in drawn(benchmark, seed))
     return "".join(f"{block(item, mode)} {(item.explanation or '').strip()}\n{SUFFIX}{answer}\n\n" if benchmark.reasons
                    else f"{block(item, mode)}{answer}\n\n" for item, answer in said)
 

@@ -59,7 +59,8 @@ class TorchEngine:
         sizes = [len(prompt) - shared + sum(map(len, own)) for prompt, own in zip(prompts, continuations, strict=True)]
         for rows in self._batches(sizes):
             # The last token of a branch predicts nothing that is asked for.
-            questions = [Question(prompts[row][shared:], tuple(branch[:-1] for branch in continuations[row] if len(branch) > 1)) for row in rows]
+            branches = (tuple(branch[:-1] for branch in continuations[row] if len(branch) > 1) for row in rows)
+            questions = [Question(prompts[row][shared:], own) for row, own in zip(rows, branches, strict=True)]
             hidden, _ = self._reader.read(self._beginning(prompts[rows[0]][:shared]), questions)
             place, states, targets, sizes_of = len(rows), [], [], []
             for number, row in enumerate(rows):
@@ -92,7 +93,8 @@ class TorchEngine:
         """For each row, the summed log-probability of its tokens from position `start` (at least 1) on, given those before them."""
         found = [0.0] * len(rows)
         for chosen in self._batches([len(row) for row in rows]):
-            hidden = self._model(pad_sequence([torch.tensor(list(rows[number][:-1])) for number in chosen], batch_first=True).to(self._device))
+            padded = pad_sequence([torch.tensor(list(rows[number][:-1])) for number in chosen], batch_first=True)
+            hidden = self._model(padded.to(self._device))
             longest = hidden.shape[1]
             states = [place * longest + position for place, number in enumerate(chosen)
                       for position in range(starts[number] - 1, len(rows[number]) - 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ def task_name(benchmark: Benchmark) -> str:
 
 def wording(benchmark: Benchmark) -> str:
     """Which of the task files here words a benchmark: "letters" or "words". Raises Refusal where its questions need both, or neither."""
-    if benchmark.mode not in SCORED:
-        raise Refusal(f"{benchmark.name}: lm-eval is given questions that are scored, and this one's mode is {benchmark.mode!r}; "
-                      f"take {' or '.join(SCORED)}")
+    if benchmark.generates:
+        raise Refusal(f"{benchmark.name}: lm-eval is given questions that are scored in our own words, and this one's mode is "
+                      f"{benchmark.mode!r} under the protocol {benchmark.protocol}; take {' or '.join(SCORED)}")
     kinds = {"letters" if item.lettered and benchmark.mode == "top-token" else "words" for item in (*benchmark.items, *benchmark.train)}
     if len(kinds) > 1:
         raise Refusal(f"{benchmark.name}: some questions list their options and some do not, and a task has one wording; split the file")
@@ -39,8 +38,3 @@ def document(item: Item, mode: Mode) -> dict[str, Any]:
     mode = mode if mode in SCORED else "top-token"
     return {"id": item.id, "context": item.context or "", "question": item.question, "options": list(item.options),
             "choices": [text.removeprefix(" ") for text in completions(item, mode)], "answer": item.answer}
-
-
-def drawn(benchmark: Benchmark, seed: int) -> list[Item]:
-    """The training questions that are the shots of a seed, in their order: the smallest SHA-256 of seed and id."""
-    return sorted(benchmark.train, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]

@@ -19,7 +19,7 @@ from typing import Any
 from ...ledger import Refusal
 from ...ledger.files import write_json, write_text
 from ..benchmark import Benchmark, Item, Mode
-from ..prompts import SENTENCE, block, completions, demonstrations
+from ..prompts import SENTENCE, block, completions, demonstrations, turned
 from ..scoring import choose
 from .documents import document, task_name
 
@@ -118,8 +118,7 @@ def _prompt(mode: Mode, item: Item, answer: dict[str, Any], shots: str | None) -
     context, question = SENTENCE.findall(item.context or ""), SENTENCE.findall(item.question)
     if dropped:
         item = replace(item, context="".join(context[dropped:]) or None, question="".join(question[max(0, dropped - len(context)):]))
-    item = replace(item, options=item.options[turn:] + item.options[:turn])
-    text = (shots or "") + block(item, mode)
+    text = (shots or "") + block(turned(item, turn), mode)
     return text if _digest(text) == answer["prompt_sha256"] else None
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from ...ledger import Refusal
 from ...ledger.files import write_text
 from ..benchmark import Benchmark, Item
-from .documents import WORDING, document, drawn, task_name, wording
+from ..prompts import drawn
+from .documents import WORDING, document, task_name, wording
 
 
 def write_tasks(benchmarks: Sequence[Benchmark], out: Path, seed: int) -> list[str]:
