@@ -16,7 +16,7 @@ import pytest
 from medloom.evaluate.contaminated import split_by_contamination
 from medloom.evaluate.report import draw_evaluation
 from medloom.evaluate.report.gather import gather
-from medloom.evaluate.report.plots import symmetric
+from medloom.evaluate.report.plots import INSET, symmetric
 from medloom.evaluate.scoring import Outcome, adjust, compare_outcomes, read_answers, score_outcomes
 from medloom.ledger import Refusal
 from medloom.notice import NOTICE
@@ -147,10 +147,11 @@ def test_same_inputs_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
 
 
 def test_scores_are_those_of_the_answers(run: Path) -> None:
-    rows, benchmark = {}, ""
+    rows: dict[tuple[str, str], list[str]] = {}
+    whole: list[str] = []
     for row in _Page(_html(run)).rows["scores"][1:]:
-        benchmark = row[0] if len(row) == 11 else benchmark
-        rows[row[-6], benchmark] = row
+        whole = row if len(row) == 11 else [*whole[:5], *row]
+        rows[whole[5], whole[0]] = whole
     for model, benchmark in SKILL:
         score = score_outcomes(read_answers(run / "latest" / f"evaluate-{model}-{benchmark}" / "answers.jsonl"))
         row = rows[model, benchmark]
@@ -168,7 +169,7 @@ def test_the_forest_draws_the_intervals_of_the_comparisons(run: Path) -> None:
     spans = [(low, high) for low, high in drawn if high > low]
 
     def value(place: float) -> float:
-        inner = (place / 100 - 0.02) / 0.96
+        inner = (place / 100 - INSET) / (1 - 2 * INSET)
         return axis.low + inner * (axis.high - axis.low)
 
     assert len(spans) == 3

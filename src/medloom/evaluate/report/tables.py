@@ -14,13 +14,14 @@ LETTERS = "ABCDEFGHIJ"
 
 @dataclass(frozen=True)
 class Table:
-    """Every cell is a text; the columns in `texts` are prose, the others numbers. Rows with an equal first cell belong together."""
+    """Every cell is a text; the columns in `texts` are prose, the others numbers. Rows with the same first `shared` cells form a group."""
 
     key: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     texts: tuple[int, ...] = (0,)
     note: str = ""
+    shared: int = 1
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -91,7 +92,7 @@ def _scores(gathered: Gathered) -> Table:
                             "which shows"), tuple(rows), (0, 1, 5, 10),
                  "n counts questions. Chance is blind guessing, majority always giving the option that is most often right. An answer that "
                  "could not be read counts as wrong. The interval is Wilson's, or that of drawing whole clusters again where questions "
-                 "hang together or are asked several times.")
+                 "hang together or are asked several times.", shared=5)
 
 
 def _differences(gathered: Gathered) -> Table:
