@@ -15,8 +15,8 @@ from .sections import SECTIONS, headline, unpublished
 from .tables import Table, tables
 
 ABOUT = {
-    "scores": "Every dot is an accuracy with its 95 % interval; the upright marks are chance (full) and the majority answer (dashed). Hollow "
-              "circles are published figures, unpaired with ours.",
+    "scores": "Every dot is an accuracy with its 95 % interval; the upright marks are chance (full) and the majority answer (dashed). "
+              "Hollow circles are published figures, unpaired with ours.",
     "differences": "Every dot is the difference to the model it is held against, in percentage points with its 95 % interval. Right of "
                    "the zero line the model answers more questions rightly.",
     "calibration": "Of answers given with this confidence (across), how many are right (upright). On the dashed line confidence means what "

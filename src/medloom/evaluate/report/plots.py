@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 ROW, HEAD, FOOT, GAP = 36, 26, 20, 8  # pixels of a row (a line of text and its track), of a heading, of the axis, between parts
+LINE, NARROW = 16, 48  # pixels of a line of text, characters that fit into it on a small phone
 INSET = 0.03  # of the width, left and right of the plotted range, so that what stands at its ends is seen whole
 SIDE = 300  # pixels of a chart with two axes
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -83,9 +84,12 @@ def rows(ident: str, title: str, parts: Iterable[tuple[str, Axis, Sequence[Bar]]
             top += HEAD
         start = top
         for bar in bars:
-            marks += _bar(bar, axis, top)
+            apart = LINE if len(bar.label) + len(bar.told) > NARROW else 0
+            marks.append(f'<text x="0" y="{top + 13:g}">{escape(bar.label)}</text>'
+                         f'<text class="strong" x="100%" y="{top + apart + 13:g}" text-anchor="end">{escape(bar.told)}</text>')
+            marks += _bar(bar, axis, top + apart + 25)
             told.append(f"{bar.label}: {bar.told}")
-            top += ROW
+            top += ROW + apart
         lines = [f'<line class="{"zero" if zero and not value else "grid"}" x1="{axis.place(value):.3%}" x2="{axis.place(value):.3%}" '
                  f'y1="{start:g}" y2="{top:g}"/>' for value, _ in axis.ticks]
         marks = [*lines, *marks]  # under everything else
@@ -97,11 +101,8 @@ def rows(ident: str, title: str, parts: Iterable[tuple[str, Axis, Sequence[Bar]]
     return _svg(ident, title, "; ".join(told), f'width="100%" height="{top:g}"', marks)
 
 
-def _bar(bar: Bar, axis: Axis, top: float) -> Iterator[str]:
-    middle = top + 25
-    yield (f'<text x="0" y="{top + 13:g}">{escape(bar.label)}</text>'
-           f'<text class="strong" x="100%" y="{top + 13:g}" text-anchor="end">{escape(bar.told)}</text>'
-           f'<rect class="track" x="0" width="100%" y="{middle - 1:g}" height="2"/>')
+def _bar(bar: Bar, axis: Axis, middle: float) -> Iterator[str]:
+    yield f'<rect class="track" x="0" width="100%" y="{middle - 1:g}" height="2"/>'
     for number, (value, name) in enumerate(bar.marks):
         kind, at = "mark dashed" if number else "mark", f"{axis.place(value):.3%}"
         yield f'<line class="{kind}" x1="{at}" x2="{at}" y1="{middle - 6:g}" y2="{middle + 6:g}"><title>{escape(name)}</title></line>'
