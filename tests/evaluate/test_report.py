@@ -183,7 +183,7 @@ def test_nothing_is_called_better_that_is_not_shown_to_be(run: Path, tmp_path: P
     compared = {row["benchmark"]: row for row in json.loads((run / "latest" / "compare" / "record.json").read_text())["figures"]["rows"]}
     assert compared["truthful"]["holm_p"] >= 0.05 and compared["truthful"]["difference"] > 0
     assert compared["exam"]["holm_p"] < 0.05 and compared["school"]["holm_p"] < 0.05
-    assert [rows[name][-1] for name in ("truthful", "exam", "school")] == ["not shown to differ", "better", "worse"]
+    assert [rows[name][6] for name in ("truthful", "exam", "school")] == ["not shown to differ", "better", "worse"]
 
     # A row that calls itself better is believed by its p-value alone.
     other = make_run(tmp_path / "boasting")
@@ -194,7 +194,7 @@ def test_nothing_is_called_better_that_is_not_shown_to_be(run: Path, tmp_path: P
     record.write_text(json.dumps(value))
     told, paths = draw_evaluation(other)
     assert {row["verdict"] for row in told["comparisons"]} == {"not shown to differ"}
-    assert [row[-1] for row in _Page(paths[0].read_text()).rows["differences"][1:]] == ["not shown to differ"] * 3
+    assert [row[6] for row in _Page(paths[0].read_text()).rows["differences"][1:]] == ["not shown to differ"] * 3
     assert not re.search(r"\d+ better|\) better|\| better", paths[0].read_text() + paths[1].read_text())
 
 
@@ -263,9 +263,9 @@ def test_the_page_asks_for_nothing_and_markdown_says_the_same(run: Path) -> None
     assert len(idents) == len(set(idents))
     assert page.index(NOTICE) < page.index("<table") and NOTICE in text
     assert "Of 3 paired comparisons, corrected for their number, 1 better, 1 worse and 1 not shown to differ." in page
-    assert "| exam | pretrained against base |" in text and "published, unpaired" in text and "Cannot be right" in text
-    lines = [line for line in text.splitlines() if line.startswith("| exam | pretrained against base")]
-    assert [line.count("|") - line.count("\\|") for line in lines] == [11]
+    assert "| exam | base | 150 | pretrained |" in text and "published, unpaired" in text and "Cannot be right" in text
+    lines = [line for line in text.splitlines() if line.startswith("| exam | base | 150 | pretrained |")]
+    assert [line.count("|") - line.count("\\|") for line in lines] == [12]
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:

@@ -121,14 +121,14 @@ class Figures:
                 values = [(model, heldout[model][domain]["bits_per_byte"]) for model in self.gathered.models
                           if domain in heldout.get(model, {})]
                 bars += self._changes(f"{domain} text", [(model, value, f"{value:.3f}") for model, value in values], 3, 1)
-            drawn.append(("Bits per byte on held-out text: further left is better", reaching(max(known)), bars))
+            drawn.append(("Held-out text, bits per byte: left is better", reaching(max(known)), bars))
         general = [asked for asked in self.gathered.benchmarks if asked.general]
         bars = []
         for asked in general:
             values = [(result.model, result.score.accuracy) for result in self.gathered.of(asked)]
             bars += self._changes(asked.name, [(model, value, percent(value)) for model, value in values], 1, 100)
         if bars:
-            drawn.append(("Accuracy on general benchmarks: further right is better", SHARES, bars))
+            drawn.append(("General benchmarks, accuracy: right is better", SHARES, bars))
         return _figure(rows(next(self._idents), "Before and after: held-out text and general benchmarks", drawn)) if drawn else ""
 
     def _changes(self, name: str, values: Sequence[tuple[str, float, str]], digits: int, scale: float) -> list[Bar]:

@@ -68,11 +68,6 @@ def how(asked: Asked) -> str:
     return told + (f", {len(asked.seeds)} seeds" if len(asked.seeds) > 1 else "")
 
 
-def against(row: Row) -> str:
-    """Who is held against whom."""
-    return f"{row['model']} against {row['base']}"
-
-
 def tables(gathered: Gathered) -> Iterator[Table]:
     """All tables, each only where it has rows; those of the published figures stand in `published`."""
     made = [_scores(gathered), _differences(gathered), _calibration(gathered), _subjects(gathered), _forgetting(gathered),
@@ -96,16 +91,16 @@ def _scores(gathered: Gathered) -> Table:
 
 
 def _differences(gathered: Gathered) -> Table:
-    rows = [(row["benchmark"], against(row), f"{row['n']:,}", f"{percent(row['base_accuracy'])} → {percent(row['accuracy'])}", apart(row),
-             f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
-             f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH, words(row))
+    rows = [(row["benchmark"], row["base"], f"{row['n']:,}", row["model"], f"{100 * row['base_accuracy']:.1f} → {100 * row['accuracy']:.1f}",
+             apart(row), words(row), f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
+             f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH)
             for row in gathered.comparisons]
-    return Table("differences", ("benchmark", "model", "n", "accuracy", "difference, points (95 % interval)", "gained / lost", "p",
-                                 "Holm p", "detectable, points", "in words"), tuple(rows), (0, 1, 9),
+    return Table("differences", ("benchmark", "against", "n", "model", "accuracy, %", "difference, points (95 % interval)", "in words",
+                                 "gained / lost", "p", "Holm p", "detectable, points"), tuple(rows), (0, 1, 3, 6),
                  "The same questions, paired. Gained answers are right from the model alone, lost ones from the other alone. Holm p is the "
                  "p-value after correction for all rows here, and the words rest on it alone, at 5 %. Detectable is the true difference "
                  f"that questions like these find four times in five. Not shown to differ is not the same as equal. {DASH}: the two never "
-                 "answered differently.")
+                 "answered differently.", shared=3)
 
 
 def _calibration(gathered: Gathered) -> Table:
@@ -201,8 +196,11 @@ def _contamination(gathered: Gathered) -> Table:
 
 
 def _integrity(gathered: Gathered) -> Table:
-    rows = tuple((result.asked.name, result.model, " ".join(integrity(result))) for result in gathered.results)
-    return Table("integrity", ("benchmark", "model", "what happened to the questions"), rows, (0, 1, 2))
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in gathered.results:
+        found.setdefault((result.asked.name, " ".join(integrity(result))), []).append(result.model)
+    rows = tuple((name, ", ".join(models), told) for (name, told), models in found.items())
+    return Table("integrity", ("benchmark", "asked of", "what happened to the questions"), rows, (0, 1, 2))
 
 
 def integrity(result: Result) -> Iterator[str]:
