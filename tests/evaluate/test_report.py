@@ -17,6 +17,7 @@ from medloom.evaluate.contaminated import split_by_contamination
 from medloom.evaluate.report import draw_evaluation
 from medloom.evaluate.report.gather import gather
 from medloom.evaluate.report.plots import INSET, symmetric
+from medloom.evaluate.report.published import beside, published_table
 from medloom.evaluate.scoring import Outcome, adjust, compare_outcomes, read_answers, score_outcomes
 from medloom.ledger import Refusal
 from medloom.notice import NOTICE
@@ -251,6 +252,28 @@ def test_published_rows_are_marked_and_judged(run: Path) -> None:
     assert "Meditron-70B, published, unpaired" in _section(page, "scores") and 'class="faint"' in _section(page, "scores")
     # The exam has neither as many questions as MedQA, nor the school as many as MMLU's medical part.
     assert "MedQA" not in _section(page, "published") and "MMLU" not in _section(page, "published")
+
+
+@pytest.mark.parametrize(("questions", "options", "kind", "title", "ours"), [
+    (1273, "5", "medqa", "MedQA, five options", ("28.7 % ± 0.8", "47.9 %")),
+    (1273, "4", "medqa", "MedQA, four options", ("37.4 % ± 3.3", "52.0 %")),
+    (500, "3", "pubmedqa", "PubMedQA", ("69.3 % ± 15.1", "74.4 %"))])
+def test_published_rows_go_by_what_was_asked(tmp_path: Path, questions: int, options: str, kind: str, title: str,
+                                             ours: tuple[str, str]) -> None:
+    root = make_run(tmp_path)
+    recipe = json.loads((root / "recipe.json").read_text())
+    recipe["evaluate"]["benchmarks"][1]["kind"] = kind
+    (root / "recipe.json").write_text(json.dumps(recipe))
+    for model in ("base", "pretrained"):
+        record = root / f"latest/evaluate-{model}-exam/record.json"
+        value = json.loads(record.read_text())
+        value["figures"]["integrity"].update(questions=questions, options={options: questions})
+        record.write_text(json.dumps(value))
+    rows = [row for row in published_table(beside(gather(root))).rows if row[0] == title]
+    assert [row[3] for row in rows if row[1] == "Meditron-7B"] == list(ours)
+    impossible = [row for row in rows if row[4].startswith("Cannot be right")]
+    # Of three shares whose mean is 49.1 % none can spread by 51.1 points.
+    assert [row[1:4:2] for row in impossible] == ([("Llama-2-7B", "49.1 % ± 51.1")] if kind == "pubmedqa" else [])
 
 
 def test_the_page_asks_for_nothing_and_markdown_says_the_same(run: Path) -> None:

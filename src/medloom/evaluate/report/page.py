@@ -91,5 +91,5 @@ def _table(table: Table) -> str:
 
 def _kind(table: Table, column: int, cell: str = "") -> str:
     if column in table.texts:
-        return ' class="text wide"' if len(cell) > 60 else ' class="text"'
+        return f' class="text{" wide" if len(cell) > 60 else " short" if len(cell) < 14 else ""}"'
     return ' class="num"'

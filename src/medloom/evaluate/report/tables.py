@@ -91,8 +91,9 @@ def _scores(gathered: Gathered) -> Table:
 
 
 def _differences(gathered: Gathered) -> Table:
-    rows = [(row["benchmark"], row["base"], f"{row['n']:,}", row["model"], f"{100 * row['base_accuracy']:.1f} → {100 * row['accuracy']:.1f}",
-             apart(row), words(row), f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
+    rows = [(row["benchmark"], row["base"], f"{row['n']:,}", row["model"],
+             f"{100 * row['base_accuracy']:.1f} → {100 * row['accuracy']:.1f}", apart(row), words(row),
+             f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
              f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH)
             for row in gathered.comparisons]
     return Table("differences", ("benchmark", "against", "n", "model", "accuracy, %", "difference, points (95 % interval)", "in words",
