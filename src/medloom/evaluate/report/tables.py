@@ -97,11 +97,11 @@ def _differences(gathered: Gathered) -> Table:
              f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH)
             for row in gathered.comparisons]
     return Table("differences", ("benchmark", "against", "n", "model", "accuracy, %", "difference, points (95 % interval)", "in words",
-                                 "gained / lost", "p", "Holm p", "detectable, points"), tuple(rows), (0, 1, 3, 6),
+                                 "gained / lost", "p", "Holm p", "detectable"), tuple(rows), (0, 1, 3, 6),
                  "The same questions, paired. Gained answers are right from the model alone, lost ones from the other alone. Holm p is the "
                  "p-value after correction for all rows here, and the words rest on it alone, at 5 %. Detectable is the true difference "
-                 f"that questions like these find four times in five. Not shown to differ is not the same as equal. {DASH}: the two never "
-                 "answered differently.", shared=3)
+                 "in points that questions like these find four times in five. Not shown to differ is not the same as equal. "
+                 f"{DASH}: the two never answered differently.", shared=3)
 
 
 def _calibration(gathered: Gathered) -> Table:
