@@ -23,7 +23,7 @@ ROUNDING = 0.0005 + 1e-9  # of a share printed in percent with one decimal
 
 @dataclass(frozen=True)
 class Published:
-    """One printed figure, as a share of one. `column` names what it was measured on, `questions` how many, where that is known."""
+    """One printed figure, as a share of one. `column` names what it was measured on, `remarks` say why it cannot be right."""
 
     column: str
     title: str
