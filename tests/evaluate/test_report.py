@@ -16,7 +16,8 @@ import pytest
 from medloom.evaluate.contaminated import split_by_contamination
 from medloom.evaluate.report import draw_evaluation
 from medloom.evaluate.report.gather import gather
-from medloom.evaluate.report.plots import symmetric
+from medloom.evaluate.report.plots import INSET, symmetric
+from medloom.evaluate.report.published import beside, published_table
 from medloom.evaluate.scoring import Outcome, adjust, compare_outcomes, read_answers, score_outcomes
 from medloom.ledger import Refusal
 from medloom.notice import NOTICE
@@ -147,10 +148,11 @@ def test_same_inputs_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
 
 
 def test_scores_are_those_of_the_answers(run: Path) -> None:
-    rows, benchmark = {}, ""
+    rows: dict[tuple[str, str], list[str]] = {}
+    whole: list[str] = []
     for row in _Page(_html(run)).rows["scores"][1:]:
-        benchmark = row[0] if len(row) == 11 else benchmark
-        rows[row[-6], benchmark] = row
+        whole = row if len(row) == 11 else [*whole[:5], *row]
+        rows[whole[5], whole[0]] = whole
     for model, benchmark in SKILL:
         score = score_outcomes(read_answers(run / "latest" / f"evaluate-{model}-{benchmark}" / "answers.jsonl"))
         row = rows[model, benchmark]
@@ -168,7 +170,7 @@ def test_the_forest_draws_the_intervals_of_the_comparisons(run: Path) -> None:
     spans = [(low, high) for low, high in drawn if high > low]
 
     def value(place: float) -> float:
-        inner = (place / 100 - 0.02) / 0.96
+        inner = (place / 100 - INSET) / (1 - 2 * INSET)
         return axis.low + inner * (axis.high - axis.low)
 
     assert len(spans) == 3
@@ -182,7 +184,7 @@ def test_nothing_is_called_better_that_is_not_shown_to_be(run: Path, tmp_path: P
     compared = {row["benchmark"]: row for row in json.loads((run / "latest" / "compare" / "record.json").read_text())["figures"]["rows"]}
     assert compared["truthful"]["holm_p"] >= 0.05 and compared["truthful"]["difference"] > 0
     assert compared["exam"]["holm_p"] < 0.05 and compared["school"]["holm_p"] < 0.05
-    assert [rows[name][-1] for name in ("truthful", "exam", "school")] == ["not shown to differ", "better", "worse"]
+    assert [rows[name][6] for name in ("truthful", "exam", "school")] == ["not shown to differ", "better", "worse"]
 
     # A row that calls itself better is believed by its p-value alone.
     other = make_run(tmp_path / "boasting")
@@ -193,7 +195,7 @@ def test_nothing_is_called_better_that_is_not_shown_to_be(run: Path, tmp_path: P
     record.write_text(json.dumps(value))
     told, paths = draw_evaluation(other)
     assert {row["verdict"] for row in told["comparisons"]} == {"not shown to differ"}
-    assert [row[-1] for row in _Page(paths[0].read_text()).rows["differences"][1:]] == ["not shown to differ"] * 3
+    assert [row[6] for row in _Page(paths[0].read_text()).rows["differences"][1:]] == ["not shown to differ"] * 3
     assert not re.search(r"\d+ better|\) better|\| better", paths[0].read_text() + paths[1].read_text())
 
 
@@ -252,6 +254,28 @@ def test_published_rows_are_marked_and_judged(run: Path) -> None:
     assert "MedQA" not in _section(page, "published") and "MMLU" not in _section(page, "published")
 
 
+@pytest.mark.parametrize(("questions", "options", "kind", "title", "ours"), [
+    (1273, "5", "medqa", "MedQA, five options", ("28.7 % ± 0.8", "47.9 %")),
+    (1273, "4", "medqa", "MedQA, four options", ("37.4 % ± 3.3", "52.0 %")),
+    (500, "3", "pubmedqa", "PubMedQA", ("69.3 % ± 15.1", "74.4 %"))])
+def test_published_rows_go_by_what_was_asked(tmp_path: Path, questions: int, options: str, kind: str, title: str,
+                                             ours: tuple[str, str]) -> None:
+    root = make_run(tmp_path)
+    recipe = json.loads((root / "recipe.json").read_text())
+    recipe["evaluate"]["benchmarks"][1]["kind"] = kind
+    (root / "recipe.json").write_text(json.dumps(recipe))
+    for model in ("base", "pretrained"):
+        record = root / f"latest/evaluate-{model}-exam/record.json"
+        value = json.loads(record.read_text())
+        value["figures"]["integrity"].update(questions=questions, options={options: questions})
+        record.write_text(json.dumps(value))
+    rows = [row for row in published_table(beside(gather(root))).rows if row[0] == title]
+    assert [row[3] for row in rows if row[1] == "Meditron-7B"] == list(ours)
+    impossible = [row for row in rows if row[4].startswith("Cannot be right")]
+    # Of three shares whose mean is 49.1 % none can spread by 51.1 points.
+    assert [row[1:4:2] for row in impossible] == ([("Llama-2-7B", "49.1 % ± 51.1")] if kind == "pubmedqa" else [])
+
+
 def test_the_page_asks_for_nothing_and_markdown_says_the_same(run: Path) -> None:
     page, text = _html(run), (run / "evaluation.md").read_text()
     tags = _Page(page).tags
@@ -262,9 +286,9 @@ def test_the_page_asks_for_nothing_and_markdown_says_the_same(run: Path) -> None
     assert len(idents) == len(set(idents))
     assert page.index(NOTICE) < page.index("<table") and NOTICE in text
     assert "Of 3 paired comparisons, corrected for their number, 1 better, 1 worse and 1 not shown to differ." in page
-    assert "| exam | pretrained against base |" in text and "published, unpaired" in text and "Cannot be right" in text
-    lines = [line for line in text.splitlines() if line.startswith("| exam | pretrained against base")]
-    assert [line.count("|") - line.count("\\|") for line in lines] == [11]
+    assert "| exam | base | 150 | pretrained |" in text and "published, unpaired" in text and "Cannot be right" in text
+    lines = [line for line in text.splitlines() if line.startswith("| exam | base | 150 | pretrained |")]
+    assert [line.count("|") - line.count("\\|") for line in lines] == [12]
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ class Figures:
             return ""
         axis = symmetric(max(max(abs(row["low"]), abs(row["high"])) for row in compared))
         drawn: list[tuple[str, Axis, list[Bar]]] = []
-        for benchmark, own in groupby(compared, key=lambda row: row["benchmark"]):
-            bars = [Bar(f"{row['model']} against {row['base']}", f"{apart(row)} {words(row)}", row["difference"],
+        for (benchmark, base), own in groupby(compared, key=lambda row: (row["benchmark"], row["base"])):
+            bars = [Bar(row["model"], f"{apart(row)} {words(row)}", row["difference"],
                         self.colour(row["model"]), (row["low"], row["high"])) for row in own]
-            drawn.append((benchmark, axis, bars))
+            drawn.append((f"{benchmark}, against {base}", axis, bars))
         return _figure(rows(next(self._idents), "Paired differences in accuracy, percentage points", drawn, zero=True))
 
     def reliability(self) -> str:
@@ -72,7 +72,7 @@ class Figures:
                 title = f"Reliability of {result.model} on {result.asked.name}"
                 plot = chart(next(self._idents), title, "confidence, %", "right, %", [line], diagonal=True)
                 sure = "too sure" if found.overconfidence > 0 else "not sure enough"
-                told = f"ECE {percent(found.ece)}; {percent(abs(found.overconfidence))} {sure} on average; {found.n:,} answers"
+                told = f"ECE {percent(found.ece)}; {100 * abs(found.overconfidence):.1f} points {sure} on average; {found.n:,} answers"
                 cards.append(_card(f"{result.model}, {result.asked.name}", told, plot))
         return _cards(cards)
 
@@ -121,14 +121,14 @@ class Figures:
                 values = [(model, heldout[model][domain]["bits_per_byte"]) for model in self.gathered.models
                           if domain in heldout.get(model, {})]
                 bars += self._changes(f"{domain} text", [(model, value, f"{value:.3f}") for model, value in values], 3, 1)
-            drawn.append(("Bits per byte on held-out text: further left is better", reaching(max(known)), bars))
+            drawn.append(("Held-out text, bits per byte: left is better", reaching(max(known)), bars))
         general = [asked for asked in self.gathered.benchmarks if asked.general]
         bars = []
         for asked in general:
             values = [(result.model, result.score.accuracy) for result in self.gathered.of(asked)]
             bars += self._changes(asked.name, [(model, value, percent(value)) for model, value in values], 1, 100)
         if bars:
-            drawn.append(("Accuracy on what was asked from before medicine: further right is better", SHARES, bars))
+            drawn.append(("General benchmarks, accuracy: right is better", SHARES, bars))
         return _figure(rows(next(self._idents), "Before and after: held-out text and general benchmarks", drawn)) if drawn else ""
 
     def _changes(self, name: str, values: Sequence[tuple[str, float, str]], digits: int, scale: float) -> list[Bar]:

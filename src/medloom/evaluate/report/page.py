@@ -15,8 +15,8 @@ from .sections import SECTIONS, headline, unpublished
 from .tables import Table, tables
 
 ABOUT = {
-    "scores": "Every dot is an accuracy with its 95 % interval; upright marks are chance and the majority answer. Hollow circles are "
-              "published figures, unpaired with ours.",
+    "scores": "Every dot is an accuracy with its 95 % interval; the upright marks are chance (full) and the majority answer (dashed). "
+              "Hollow circles are published figures, unpaired with ours.",
     "differences": "Every dot is the difference to the model it is held against, in percentage points with its 95 % interval. Right of "
                    "the zero line the model answers more questions rightly.",
     "calibration": "Of answers given with this confidence (across), how many are right (upright). On the dashed line confidence means what "
@@ -73,15 +73,17 @@ def _section(key: str, table: Table | None, plot: str) -> str:
 
 
 def _table(table: Table) -> str:
-    """A table in a box that scrolls by itself where the window is narrow; rows that belong together share their first cell."""
+    """A table in a box that scrolls by itself where the window is narrow; rows that belong together share their first cells."""
     head = "".join(f'<th scope="col"{_kind(table, place)}>{escape(column)}</th>' for place, column in enumerate(table.columns))
     bodies = []
-    for first, group in groupby(table.rows, key=lambda row: row[0]):
+    for _, group in groupby(table.rows, key=lambda row: row[:table.shared]):
         rows = list(group)
+        span = f' rowspan="{len(rows)}"' if len(rows) > 1 else ""
         for place, row in enumerate(rows):
-            span = f'scope="rowgroup" rowspan="{len(rows)}"' if len(rows) > 1 else 'scope="row"'
-            cells = "".join(f"<td{_kind(table, column, cell)}>{escape(cell)}</td>" for column, cell in enumerate(row) if column)
-            bodies.append(f"<tr>{'' if place else f'<th {span}>{escape(first)}</th>'}{cells}</tr>")
+            named = "" if place else f'<th scope="{"rowgroup" if span else "row"}"{span}>{escape(row[0])}</th>'
+            cells = "".join(f"<td{_kind(table, column, cell)}{span if column < table.shared else ''}>{escape(cell)}</td>"
+                            for column, cell in enumerate(row) if column >= (table.shared if place else 1))
+            bodies.append(f"<tr>{named}{cells}</tr>")
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(SECTIONS[table.key])}"><table>'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(bodies)}</tbody></table></div>{note}")
@@ -89,5 +91,5 @@ def _table(table: Table) -> str:
 
 def _kind(table: Table, column: int, cell: str = "") -> str:
     if column in table.texts:
-        return ' class="text wide"' if len(cell) > 60 else ' class="text"'
+        return f' class="text{" wide" if len(cell) > 60 else " short" if len(cell) < 14 else ""}"'
     return ' class="num"'

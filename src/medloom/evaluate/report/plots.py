@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-ROW, HEAD, FOOT = 36, 26, 22  # pixels of a row (a line of text and its track), of a heading, of the axis
-INSET = 0.02  # of the width, left and right of the plotted range, so that what stands at its ends is seen whole
+ROW, HEAD, FOOT, GAP = 36, 26, 20, 8  # pixels of a row (a line of text and its track), of a heading, of the axis, between parts
+LINE, NARROW = 16, 48  # pixels of a line of text, characters that fit into it on a small phone
+INSET = 0.03  # of the width, left and right of the plotted range, so that what stands at its ends is seen whole
 SIDE = 300  # pixels of a chart with two axes
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -35,8 +36,8 @@ class Axis:
 class Bar:
     """One row: its name, what is written at its right, its value with an interval where there is one, and what else is marked.
 
-    `since` is where a value came from, drawn as an arrow to it; `marks` are upright lines, `faint` hollow markers, `dots` small points,
-    each with what it stands for.
+    `since` is where a value came from, drawn as a line to it; `marks` are upright lines, the first full, the others dashed, `faint` hollow
+    markers, `dots` small points, each with what it stands for.
     """
 
     label: str
@@ -72,38 +73,39 @@ def reaching(high: float) -> Axis:
 
 
 def rows(ident: str, title: str, parts: Iterable[tuple[str, Axis, Sequence[Bar]]], zero: bool = False) -> str:
-    """Rows under each other, in parts that each have a heading and an axis; with `zero` the axis's middle is drawn."""
+    """Rows under each other, in parts that each have a heading and an axis; parts that
+    follow each other on the same axis share its numbers, and with `zero` nothing is told apart from the other values."""
     marks, told, top = [], [], 0.0
-    for heading, axis, bars in parts:
+    parts = list(parts)
+    for place, (heading, axis, bars) in enumerate(parts):
         if heading:
             marks.append(f'<text class="strong" x="0" y="{top + 17:g}">{escape(heading)}</text>')
             told.append(heading)
             top += HEAD
         start = top
         for bar in bars:
-            marks += _bar(bar, axis, top)
+            apart = LINE if len(bar.label) + len(bar.told) > NARROW else 0
+            marks.append(f'<text x="0" y="{top + 13:g}">{escape(bar.label)}</text>'
+                         f'<text class="strong" x="100%" y="{top + apart + 13:g}" text-anchor="end">{escape(bar.told)}</text>')
+            marks += _bar(bar, axis, top + apart + 25)
             told.append(f"{bar.label}: {bar.told}")
-            top += ROW
-        if zero:
-            marks.insert(0, f'<line class="zero" x1="{axis.place(0):.3%}" x2="{axis.place(0):.3%}" y1="{start:g}" y2="{top:g}"/>')
-        for value, name in axis.ticks:
-            place = axis.place(value)
-            anchor = "start" if place < 0.05 else "end" if place > 0.95 else "middle"
-            x = 0.0 if anchor == "start" else 1.0 if anchor == "end" else place
-            marks.append(f'<line class="axis" x1="{place:.3%}" x2="{place:.3%}" y1="{top:g}" y2="{top + 4:g}"/>'
-                         f'<text class="tick" x="{x:.3%}" y="{top + 15:g}" text-anchor="{anchor}">{escape(name)}</text>')
-        top += FOOT + 6
+            top += ROW + apart
+        lines = [f'<line class="{"zero" if zero and not value else "grid"}" x1="{axis.place(value):.3%}" x2="{axis.place(value):.3%}" '
+                 f'y1="{start:g}" y2="{top:g}"/>' for value, _ in axis.ticks]
+        marks = [*lines, *marks]  # under everything else
+        if place + 1 == len(parts) or parts[place + 1][1] != axis:
+            marks += [f'<text class="tick" x="{axis.place(value):.3%}" y="{top + 14:g}" text-anchor="middle">{escape(name)}</text>'
+                      for value, name in axis.ticks]
+            top += FOOT
+        top += GAP
     return _svg(ident, title, "; ".join(told), f'width="100%" height="{top:g}"', marks)
 
 
-def _bar(bar: Bar, axis: Axis, top: float) -> Iterator[str]:
-    middle = top + 25
-    yield (f'<text x="0" y="{top + 13:g}">{escape(bar.label)}</text>'
-           f'<text class="strong" x="100%" y="{top + 13:g}" text-anchor="end">{escape(bar.told)}</text>'
-           f'<rect class="track" x="0" width="100%" y="{middle - 1:g}" height="2"/>')
-    for value, name in bar.marks:
-        yield (f'<line class="mark" x1="{axis.place(value):.3%}" x2="{axis.place(value):.3%}" y1="{middle - 6:g}" y2="{middle + 6:g}">'
-               f"<title>{escape(name)}</title></line>")
+def _bar(bar: Bar, axis: Axis, middle: float) -> Iterator[str]:
+    yield f'<rect class="track" x="0" width="100%" y="{middle - 1:g}" height="2"/>'
+    for number, (value, name) in enumerate(bar.marks):
+        kind, at = "mark dashed" if number else "mark", f"{axis.place(value):.3%}"
+        yield f'<line class="{kind}" x1="{at}" x2="{at}" y1="{middle - 6:g}" y2="{middle + 6:g}"><title>{escape(name)}</title></line>'
     for value, name in bar.faint:
         yield (f'<circle class="faint" cx="{axis.place(value):.3%}" cy="{middle:g}" r="4"><title>{escape(name)}</title></circle>')
     yield from _value(bar, axis, middle)
@@ -157,7 +159,7 @@ def chart(ident: str, title: str, x: str, y: str, lines: Sequence[Line], top: fl
     marks = []
     for tick in TICKS:
         marks.append(f'<line class="grid" x1="{left}" x2="{left + wide}" y1="{up(tick * top):.1f}" y2="{up(tick * top):.1f}"/>'
-                     f'<text class="tick" x="{left - 5}" y="{up(tick * top) + 4:.1f}" text-anchor="end">{100 * tick * top:.0f}</text>'
+                     f'<text class="tick" x="{left - 5}" y="{up(tick * top) + 4:.1f}" text-anchor="end">{100 * tick * top:g}</text>'
                      f'<text class="tick" x="{across(tick):.1f}" y="{10 + high + 14}" text-anchor="middle">{100 * tick:.0f}</text>')
     if diagonal:
         marks.append(f'<line class="zero" x1="{across(0):.1f}" y1="{up(0):.1f}" x2="{across(1):.1f}" y2="{up(1):.1f}"/>')

@@ -23,7 +23,7 @@ ROUNDING = 0.0005 + 1e-9  # of a share printed in percent with one decimal
 
 @dataclass(frozen=True)
 class Published:
-    """One printed figure, as a share of one. `column` names what it was measured on, `questions` how many, where that is known."""
+    """One printed figure, as a share of one. `column` names what it was measured on, `remarks` say why it cannot be right."""
 
     column: str
     title: str
@@ -56,11 +56,9 @@ def beside(gathered: Gathered) -> list[Beside]:
         if column is None:
             continue
         groups = {f"{column}/{group}".casefold().replace(" ", "_"): group for result in results for group in result.score.groups}
-        for name in dict.fromkeys(one.column for one in every):
-            group = groups.get(name.casefold())
-            if name == column or group is not None:
-                known = tuple(one for one in every if one.column == name)
-                found.append(Beside(known[0].title, group, tuple(results), known))
+        for name in dict.fromkeys([column, *(one.column for one in every if one.column.casefold() in groups)]):
+            known = tuple(one for one in every if one.column == name)
+            found.append(Beside(known[0].title, groups.get(name.casefold()), tuple(results), known))
     return found
 
 
@@ -79,8 +77,8 @@ def published_table(known: list[Beside]) -> Table:
                  for one in part.published]
     return Table("published", ("benchmark", "model", "where and how", "accuracy", "remark"), tuple(rows), (0, 1, 2, 4),
                  "The Meditron paper (Chen et al. 2023, arXiv 2311.16079) gives shares without its answers, so its rows cannot be paired "
-                 "with ours and carry no test; prompts, shots and the reading of answers differ. Behind ± stands the standard deviation "
-                 "over seeds, not an interval.")
+                 "with ours and carry no test; prompts, shots and the reading of answers differ, and of TruthfulQA the paper drew four "
+                 "options a question. Behind ± stands the standard deviation over seeds, not an interval.")
 
 
 def _same(result: Result, spec: dict[str, Any]) -> bool:

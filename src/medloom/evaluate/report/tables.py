@@ -14,13 +14,14 @@ LETTERS = "ABCDEFGHIJ"
 
 @dataclass(frozen=True)
 class Table:
-    """Every cell is a text; the columns in `texts` are prose, the others numbers. Rows with an equal first cell belong together."""
+    """Every cell is a text; the columns in `texts` are prose, the others numbers. Rows with the same first `shared` cells form a group."""
 
     key: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     texts: tuple[int, ...] = (0,)
     note: str = ""
+    shared: int = 1
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -67,11 +68,6 @@ def how(asked: Asked) -> str:
     return told + (f", {len(asked.seeds)} seeds" if len(asked.seeds) > 1 else "")
 
 
-def against(row: Row) -> str:
-    """Who is held against whom."""
-    return f"{row['model']} against {row['base']}"
-
-
 def tables(gathered: Gathered) -> Iterator[Table]:
     """All tables, each only where it has rows; those of the published figures stand in `published`."""
     made = [_scores(gathered), _differences(gathered), _calibration(gathered), _subjects(gathered), _forgetting(gathered),
@@ -91,20 +87,21 @@ def _scores(gathered: Gathered) -> Table:
                             "which shows"), tuple(rows), (0, 1, 5, 10),
                  "n counts questions. Chance is blind guessing, majority always giving the option that is most often right. An answer that "
                  "could not be read counts as wrong. The interval is Wilson's, or that of drawing whole clusters again where questions "
-                 "hang together or are asked several times.")
+                 "hang together or are asked several times.", shared=5)
 
 
 def _differences(gathered: Gathered) -> Table:
-    rows = [(row["benchmark"], against(row), f"{row['n']:,}", f"{percent(row['base_accuracy'])} → {percent(row['accuracy'])}", apart(row),
+    rows = [(row["benchmark"], row["base"], f"{row['n']:,}", row["model"],
+             f"{100 * row['base_accuracy']:.1f} → {100 * row['accuracy']:.1f}", apart(row), words(row),
              f"{row['gained']:,} / {row['lost']:,}", p_value(row["p_value"]), p_value(row.get("holm_p")),
-             f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH, words(row))
+             f"{100 * row['detectable']:.1f}" if row.get("detectable") is not None else DASH)
             for row in gathered.comparisons]
-    return Table("differences", ("benchmark", "model", "n", "accuracy", "difference, points (95 % interval)", "gained / lost", "p",
-                                 "Holm p", "detectable, points", "in words"), tuple(rows), (0, 1, 9),
+    return Table("differences", ("benchmark", "against", "n", "model", "accuracy, %", "difference, points (95 % interval)", "in words",
+                                 "gained / lost", "p", "Holm p", "detectable"), tuple(rows), (0, 1, 3, 6),
                  "The same questions, paired. Gained answers are right from the model alone, lost ones from the other alone. Holm p is the "
                  "p-value after correction for all rows here, and the words rest on it alone, at 5 %. Detectable is the true difference "
-                 f"that questions like these find four times in five. Not shown to differ is not the same as equal. {DASH}: the two never "
-                 "answered differently.")
+                 "in points that questions like these find four times in five. Not shown to differ is not the same as equal. "
+                 f"{DASH}: the two never answered differently.", shared=3)
 
 
 def _calibration(gathered: Gathered) -> Table:
@@ -200,8 +197,11 @@ def _contamination(gathered: Gathered) -> Table:
 
 
 def _integrity(gathered: Gathered) -> Table:
-    rows = tuple((result.asked.name, result.model, " ".join(integrity(result))) for result in gathered.results)
-    return Table("integrity", ("benchmark", "model", "what happened to the questions"), rows, (0, 1, 2))
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in gathered.results:
+        found.setdefault((result.asked.name, " ".join(integrity(result))), []).append(result.model)
+    rows = tuple((name, ", ".join(models), told) for (name, told), models in found.items())
+    return Table("integrity", ("benchmark", "asked of", "what happened to the questions"), rows, (0, 1, 2))
 
 
 def integrity(result: Result) -> Iterator[str]:
