@@ -7,6 +7,7 @@ of a hub repository (`data/test-00000-of-00001.parquet`, `all/test-00000-of-0000
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -75,13 +76,15 @@ def read_file(path: Path, fields: Sequence[str] | None = None) -> list[Row]:
 def _split(path: Path, split: str) -> list[Path]:
     if (path / split / "state.json").is_file():
         return _saved(path / split)
-    kinds: dict[tuple[Path, str], list[Path]] = {}
-    for folder in (path, path / "data", path / split):
-        if folder.is_dir():
-            for file in sorted(folder.iterdir()):
-                stem = SHARD.sub("", file.stem)
-                if file.suffix.lower() in FORMS and (stem == split or folder.name == split and stem in ("data", "0000", split)):
-                    kinds.setdefault((folder, file.suffix.lower()), []).append(file)
+    kinds: dict[tuple[str, str], list[Path]] = {}
+    every = [file for folder in (path, path / "data") if folder.is_dir() for file in sorted(folder.iterdir())]
+    for ending in (re.compile(split), re.compile(rf".+[_-]{split}")):  # test.jsonl before phrases_no_exclude_test.jsonl
+        for file in every:
+            stem = SHARD.sub("", file.stem)
+            if file.suffix.lower() in FORMS and ending.fullmatch(stem):
+                kinds.setdefault((str(file.parent / stem), file.suffix.lower()), []).append(file)
+        if kinds:
+            break
     if len(kinds) > 1:
         names = ", ".join(str(files[0].relative_to(path)) for files in kinds.values())
         raise Refusal(f"{path}: holds the split {split} more than once ({names}); name one of the files")
@@ -153,7 +156,7 @@ def _lines(path: Path, text: str) -> list[Row]:
 
 
 def _separated(path: Path, text: str, separator: str, fields: Sequence[str] | None) -> Iterator[Row]:
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header = list(fields) if fields else None
     number = 0
     try:
