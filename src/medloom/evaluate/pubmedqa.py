@@ -29,7 +29,7 @@ def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
     """
     if part is not None:
         raise Refusal(f"{path}: PubMedQA has no part {part!r}, and none at all; leave `part` out")
-    whole, truth = _whole(path)
+    whole, truth = _whole(path, split)
     if whole is None:
         return tuple(_item(row) for row in read_rows(path, (split,)))
     items = tuple(_item(row) for row in whole)
@@ -46,7 +46,7 @@ def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
     return tuple(item for item in items if (item.id in said_there) == (split == "test"))
 
 
-def _whole(path: Path) -> tuple[list[Row] | None, Path | None]:
+def _whole(path: Path, split: str) -> tuple[list[Row] | None, Path | None]:
     """The rows of all thousand and the list of the test's ids, each None where it is not there."""
     if path.is_file():
         truth = path.with_name(TEST_IDS)
@@ -60,6 +60,8 @@ def _whole(path: Path) -> tuple[list[Row] | None, Path | None]:
         return None, None
     truth = next((place for place in (path / TEST_IDS, folder / TEST_IDS) if place.is_file()), None)
     if truth is None:
+        if split == "train":
+            return None, None
         raise Refusal(f"{path}: has all labelled questions in one split and no {TEST_IDS} to tell the test's; put that file of the "
                       "PubMedQA repository beside them")
     return read_rows(folder, ("train",)), truth
