@@ -58,8 +58,9 @@ def _instruction(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
     instance = raw["instances"][0] if isinstance(raw["instances"], list) else raw["instances"]
     question, *rest = re.split(r"\n\s*Option ([A-Z]): ?", instance["input"])
-    # Their ids are not their own (all a thousand are seed_task_0), and some outputs end in a torn quotation mark.
-    return {"question": question.removeprefix("Question:"), "options": dict(zip(rest[::2], rest[1::2], strict=True)),
+    # Their ids are not their own (all a thousand are seed_task_0), and some last options and outputs end in a torn quotation mark.
+    texts = [text.removesuffix('\n"') for text in rest[1::2]]
+    return {"question": question.removeprefix("Question:"), "options": dict(zip(rest[::2], texts, strict=True)),
             "answer": instance["output"].removesuffix('\n"')}
 
 

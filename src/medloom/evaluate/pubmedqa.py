@@ -49,8 +49,8 @@ def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
 def _whole(path: Path, split: str) -> tuple[list[Row] | None, Path | None]:
     """The rows of all thousand and the list of the test's ids, each None where it is not there."""
     if path.is_file():
-        truth = path.with_name(TEST_IDS)
-        return (read_file(path), truth) if path.name == WHOLE and truth.is_file() else (None, None)
+        beside = path.with_name(TEST_IDS)
+        return (read_file(path), beside) if path.name == WHOLE and beside.is_file() else (None, None)
     if has_split(path, "test"):
         return None, None
     if (path / WHOLE).is_file():

@@ -54,7 +54,9 @@ def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = 
     if settings.limit is not None and settings.limit < len(items):
         chosen = set(sorted((item.id for item in items), key=lambda name: hashlib.sha256(name.encode()).digest())[:settings.limit])
         kept = tuple(item for item in items if item.id in chosen)
-    integrity = {**inspect(items), "train_left_out": len(learn) - len(apart), **FINDINGS.get(settings.kind, lambda _: {})(Path(path))}
+    integrity = {**inspect(items), "train_left_out": len(learn) - len(apart)}
+    if settings.kind in FINDINGS:
+        integrity |= FINDINGS[settings.kind](Path(path))
     how = settings.model_dump(exclude={"path", "part", "domain", "train", "limit"})
     return Benchmark(items=kept, train=apart, available=len(items), integrity=integrity, protocol=protocol, **how)
 

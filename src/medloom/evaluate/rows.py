@@ -91,7 +91,7 @@ def _split(path: Path, split: str) -> list[Path]:
     files = next(iter(kinds.values()), [])
     parts = [(int(match[1]), int(match[2])) for file in files if (match := SHARD.search(file.stem))]
     if parts and parts != [(number, len(files)) for number in range(len(files))]:
-        raise Refusal(f"{files[0].parent}: {len(files)} of the {parts[0][1]} files of the split {split} are there; fetch all of one version")
+        raise Refusal(f"{files[0].parent}: {len(files)} of the {parts[0][1]} files of the split {split} are there; fetch all of them")
     return files
 
 

@@ -50,7 +50,8 @@ def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
         if question not in category:
             raise Refusal(f"{row.where}: {question!r} has no category in the file that lies beside; take both from one release")
         if category[question] in MEDICAL:
-            items.append(_item(row, question, _targets(row, targets), f"{prefix}truthfulqa-{number:04d}", category[question], part == "mc2"))
+            items.append(_item(row, question, _targets(row, targets), f"{prefix}truthfulqa-{number:04d}", category[question],
+                               several=part == "mc2"))
     return tuple(items)
 
 
@@ -96,7 +97,8 @@ def _targets(row: Row, field: str) -> dict[str, int]:
             raw = dict(zip(raw["choices"], raw["labels"], strict=True))
         return {str(option).strip(): int(value) for option, value in raw.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise Refusal(f"{row.where}: not a TruthfulQA question ({type(error).__name__}: {error}); it needs {field}, {{option: 0 or 1}}") from None
+        raise Refusal(f"{row.where}: not a TruthfulQA question ({type(error).__name__}: {error}); "
+                      f"it needs {field}, {{option: 0 or 1}}") from None
 
 
 def _item(row: Row, question: str, targets: dict[str, int], name: str, group: str, several: bool) -> Item:
