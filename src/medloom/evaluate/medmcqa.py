@@ -42,15 +42,15 @@ def numbering(path: Path) -> dict[str, Any]:
 
 def _first(path: Path, rows: Sequence[Row]) -> int | None:
     """The number of the first option, or None where answers are letters."""
-    numbers = {}
+    numbers: dict[int, str] = {}
     for row in rows:
         cop = row.values.get("cop", "a")
         if isinstance(cop, str) and cop.strip().lower() in ("a", "b", "c", "d"):
             continue
         try:
-            numbers[int(cop)] = row.where
+            numbers.setdefault(int(cop), row.where)
         except (TypeError, ValueError):
-            numbers[-1] = row.where
+            numbers.setdefault(-1, row.where)
     if not numbers:
         return None
     strange = sorted(set(numbers) - set(range(5)))
