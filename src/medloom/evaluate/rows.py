@@ -158,17 +158,16 @@ def _lines(path: Path, text: str) -> list[Row]:
 def _separated(path: Path, text: str, separator: str, fields: Sequence[str] | None) -> Iterator[Row]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header = list(fields) if fields else None
-    number = 0
+    number, first = 0, True
     try:
         for cells in lines:
             where = f"{path}, line {lines.line_num}"
             if not cells:
                 continue
-            first, number = number == 0, number + 1
-            if first and (header is None or (cells[0].strip().lower(), cells[-1].strip().lower()) == (header[0], header[-1])):
-                header = header or [cell.strip() for cell in cells]
+            if header is None or (first and (cells[0].strip().lower(), cells[-1].strip().lower()) == (header[0], header[-1])):
+                header, first = header or [cell.strip() for cell in cells], False
                 continue
-            assert header is not None
+            number, first = number + 1, False
             if len(cells) != len(header):
                 raise Refusal(f"{where}: has {len(cells)} columns and needs {len(header)} ({', '.join(header)}); mend or remove the line")
             yield Row(where, _name(path, number), dict(zip(header, cells, strict=True)))
