@@ -54,9 +54,9 @@ def test_medqa_dev_of_two_sources_agrees_on_questions_and_answers(shared: Path) 
     four = medqa.read(shared / "benchmarks/medqa/us_4opt_dev.hpai.json", "train")
     five = medqa.read(shared / "benchmarks/medqa/us_5opt_dev.tadsligar.json", "train")
     answers = {item.question: item.options[item.answer] for item in five}
-    both = [item for item in four if item.question in answers]  # three questions differ in a character
+    both = [item for item in four if item.question in answers]
     assert len(both) == 1269
-    assert sum(answers[item.question] == item.options[item.answer] for item in both) == 1265
+    assert sum(answers[item.question] == item.options[item.answer] for item in both) == 1265  # the other four stand in quotation marks
 
 
 def test_medqa_of_the_hub_and_of_bigbio_are_the_same_release(shared: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def _first(path: Path, rows: Sequence[Row]) -> int | None:
             continue
         try:
             numbers.setdefault(int(cop), row.where)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             numbers.setdefault(-1, row.where)
     if not numbers:
         return None

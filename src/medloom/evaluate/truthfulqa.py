@@ -87,6 +87,10 @@ def _text(row: Row, field: str) -> str:
     value = row.values.get(field)
     if not isinstance(value, str) or not value.strip():
         raise Refusal(f"{row.where}: not a TruthfulQA question: {field} is missing or empty; fetch the file again")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Refusal(f"{row.where}: {field} is not text that can be written ({error}); fetch the file again") from None
     return value.strip()
 
 
@@ -95,6 +99,7 @@ def _targets(row: Row, field: str) -> dict[str, int]:
     try:
         if isinstance(raw, Mapping) and set(raw) == {"choices", "labels"}:  # the hub's form
             raw = dict(zip(raw["choices"], raw["labels"], strict=True))
+        "".join(raw).encode()
         return {str(option).strip(): int(value) for option, value in raw.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise Refusal(f"{row.where}: not a TruthfulQA question ({type(error).__name__}: {error}); "
