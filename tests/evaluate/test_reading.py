@@ -125,7 +125,8 @@ def test_questions_of_one_vignette_or_context_share_a_cluster(tmp_path: Path) ->
     path.write_text("".join(json.dumps({"question": text, "options": ["x", "y"], "answer": "x"}) + "\n" for text in asked))
     first, second, *rest = (item.cluster for item in read_benchmark(entry("medqa"), path).items)
     assert first is not None and first == second and rest == [None, None]
-    rows = [{"QUESTION": f"Does {drug}?", "CONTEXTS": [paper], "final_decision": "no"} for drug, paper in [("a", "p"), ("b", "p"), ("c", "q")]]
+    rows = [{"QUESTION": f"Does {drug}?", "CONTEXTS": [paper], "final_decision": "no"}
+            for drug, paper in [("a", "p"), ("b", "p"), ("c", "q")]]
     (tmp_path / "test.json").write_text(json.dumps({str(number): row for number, row in enumerate(rows)}))
     first, second, third = (item.cluster for item in read_benchmark(entry("pubmedqa"), tmp_path / "test.json").items)
     assert first is not None and first == second and third is None
