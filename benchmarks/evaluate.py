@@ -2,9 +2,9 @@
 
     python benchmarks/evaluate.py --data DIR --peers peers-eval/bin/python [--only ROW ...] [--repeat N] [--json FILE] [--work DIR]
 
-Real MedQA questions with five shots, Llama 2's tokenizer, random weights, float32, one thread a side, CPU time. benchmarks/README.md says how
-the peer is installed. A rate is questions over the CPU seconds of the whole evaluation, without loading the model; the shots, which we read once,
-are in it. Exit code 1 where a goal is not met; a row that cannot be measured here says why and is neither.
+Real MedQA questions with five shots, Llama 2's tokenizer, random weights, float32, one thread a side, CPU time. benchmarks/README.md says
+how the peer is installed. A rate is questions over the CPU seconds of the whole evaluation, without loading the model; the shots, which we
+read once, are in it. Exit code 1 where a goal is not met; a row that cannot be measured here says why and is neither.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def _scored(bench: Bench, work: str, goal: float, config: ModelConfig, mode: str
     rates = ours / middle(mine, clock), theirs / middle(peers, clock)
     good = far <= AGREE and alike == theirs
     return Row(work, *rates, unit, rates[0] / rates[1], goal, good and rates[0] / rates[1] >= goal,
-               f"{config.parameters / 1e6:.1f} M parameters; {ours} questions of ours, {theirs} of lm-eval's, shots read in each; largest difference "
-               f"of a log-probability {far:.1e}, same choice in {alike} of {theirs}", _seconds(mine, peers, clock))
+               f"{config.parameters / 1e6:.1f} M parameters; {ours} questions of ours, {theirs} of lm-eval's; largest difference of a "
+               f"log-probability {far:.1e}, same choice in {alike} of {theirs}", _seconds(mine, peers, clock))
 
 
 def _agreement(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> tuple[float, int]:
@@ -93,8 +93,9 @@ def self_consistency(bench: Bench) -> Row:
     full = mine[0].result["tokens"] / (ours * BRANCHES * TOKENS)
     rates = ours / middle(mine), theirs / middle(peers)
     return Row("self-consistency", *rates, "questions/CPU s", rates[0] / rates[1], 15, alike == 2 and rates[0] / rates[1] >= 15,
-               f"{BRANCHES} branches of {TOKENS} tokens at {TEMPERATURE}; {ours} questions of ours, {theirs} of lm-eval's; {full:.0%} of our tokens "
-               f"written, the rest after an end token; greedily the same {GREEDY} tokens as transformers in {alike} of 2", _seconds(mine, peers, "cpu"))
+               f"{BRANCHES} branches of {TOKENS} tokens at {TEMPERATURE}; {ours} questions of ours, {theirs} of lm-eval's; we wrote {full:.0%} of "
+               f"the tokens, as branches may end; greedily the same {GREEDY} tokens as transformers in {alike} of 2",
+               _seconds(mine, peers, "cpu"))
 
 
 def gpu_letters(bench: Bench) -> Row:

@@ -1,7 +1,7 @@
 """Answers read out of texts, held against a careful reading of several hundred of them.
 
-said.jsonl was written in four rounds. The rule was made for the first; of each further one, written afterwards with the rule unseen by it, it
-first read 67, 75 and 95 % as a person does, before it was mended. All four have to hold now.
+said.jsonl was written in four rounds. The rule was made for the first; of each further one, which it had not seen, it first read 67, 75
+and 95 % as a person does, before it was mended. All four have to hold now.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ A text is read in layers, and the first that finds an answer decides; in each th
 6. one option alone is named, by its text or as `(C)` or `option C`
 
 Denied letters (`not B but C`, `A is wrong`) are passed over; two at once (`A or C`, `both A and C`) are no answer. Letters count as
-capitals, small ones only with a bracket or alone at the end of what is stated: `a beta blocker` names no option, nor does `E. coli`, nor the
-D of vitamin D. What follows the model's own next question is not read. An empty text, or one without an answer, gives None.
+capitals, small ones only with a bracket or alone at the end of what is stated: `a beta blocker` names no option, nor does `E. coli`, nor
+the D of vitamin D. What follows the model's own next question is not read. An empty text, or one without an answer, gives None.
 """
 
 from __future__ import annotations
@@ -20,32 +20,26 @@ import re
 from collections.abc import Iterator
 
 from .benchmark import Item
-
-MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf|rm)\b\s*|\\[()\[\]]|</?\w+>|<{2,}|>{2,}|[*`$#{}\"“”]|(?<!\w)_+|_+(?!\w)")
-NEXT = re.compile(r"\n[\s*#]*(?:Question|Options|Q)\s*\d*\**\s*[:.]|###\s*(?:Question|User|Human)|\n[\s*]*(?:User|Human)\s*:")
-CUE = re.compile(
-    r"\b(?:answers?|ans|(?:correct|right|best|likely|final|only) (?:option|choice|diagnosis|one|response|guess)|solution|leaving|(?:option|choice)(?= is\b|\s*[:=])|respuesta(?: correcta)?"
-    r"|antwort|réponse|(?:I|we)(?:'d| would|'ll| will)? (?:choose|select|pick|go with|opt for|say)|my (?:choice|pick)|conclude|actually|it(?:'s| is| must be)"
-    r"|go(?:ing)? with|leaves (?:us with)?|points? to)\b", re.IGNORECASE)
-FILLER = re.compile(
-    r"(?:[\s:=\-–—>,'‘’(\[]|\b(?:is|was|are|would|should|must|will|be|has to|therefore|thus|hence|then|so|clearly|most|likely|probably|definitely|"
-    r"indeed|simply|really|here|best|given by|option|choice|letter|answer|number|to (?:this|the) question|for (?:this|the) question|es|ist|est|that|"
-    r"the|correct|final|right|one|it|in fact|I think|I believe)\b)*", re.IGNORECASE)
-CALLED = (r"(?:is|seems|appears|would be|must be|looks|fits|matches|remains)(?: (?:to be|by far|clearly|indeed|therefore|thus|probably|likely|the))* "
-          r"?(?:the )?(?:most |single )?(?:likely|best|better|correct|right|appropriate|preferred|answer|true|fit|fitting|one|drug|as the)")
-DENIED = re.compile(r"[^\w,\n]*(?:[^.,;\n]{0,60}?\b)?(?:is|are|was|seems|would be|looks)(?: clearly| also| therefore| simply)? ?(?:n[o']t|incorrect|wrong|false|unlikely"
-                    r"|excluded|ruled out|inappropriate|less likely)", re.IGNORECASE)
-ANOTHER = re.compile(r"[\s).\]']*(?:or|and|/|&|and/or|as well as|nor)\s*(?:option |choice )?\(?([A-Za-z])(?!\w|['’]\w)")
-GOES_ON = re.compile(r"\.?,?\s+(?:because|since|as|which|is|or|for|due|given|and|but|with|in|by|based|according|would|seems|from|fits|rather|not|here|at|on)\b")
-DENIED_TEXT = (r"\b(?:not|no|never|without|rule[sd]? out|exclude[sd]?|unlike|instead of|than|avoid)(?: \w+)?(?: an?| the)? {0}\b"
-               r"|\b{0} (?:is|was|would be|can be) (?:\w+ )?(?:not|excluded|ruled|contraindicated|unlikely|wrong|incorrect|harmful)")
-NAMING = re.compile(r"\b(?:vitamin|hepatitis|group|types?|factor|grade|stage|class|influenza|protein|blood|not|nor|rules? out|excludes?|eliminate) $", re.IGNORECASE)
-SENTENCE = re.compile(r"[^.;\n]*")
+from .phrases import (
+    ALONE,
+    ANOTHER,
+    CALLED,
+    CUE,
+    DENIED,
+    DENIED_TEXT,
+    FILLER,
+    GOES_ON,
+    MARKUP,
+    NAMING,
+    NEXT,
+    PLAINER,
+    SENTENCE,
+)
 
 
 def read_choice(text: str, item: Item) -> int | None:
     """The number, from 0, of the option that a text answers with; None where it answers with none, or with several."""
-    text = text.replace("\u00a0", " ").strip()
+    text = text.translate(PLAINER).strip()
     following = NEXT.search(text)
     text = MARKUP.sub("", text[:following.start()] if following else text).strip()
     if not text:
@@ -116,7 +110,7 @@ class _Reader:
     def at(self, rest: str) -> tuple[int | None, int]:
         """The option that `rest` begins with, by its letter or its text, and where it ends."""
         text = self.text_at(rest)
-        if self.letters and (found := re.match(rf"\(?([{self.letters}])(?!\w|['’]\w)", rest)):
+        if self.letters and (found := re.match(rf"\(?([{self.letters}]){ALONE}", rest)):
             after = rest[found.end():]
             number = self.letters.index(found.group(1))
             named = _plain(after).startswith(self.options[number]) and self.options[number]
@@ -130,7 +124,8 @@ class _Reader:
 
     def text_at(self, rest: str) -> int | None:
         plain = _plain(rest[:400])
-        fits = [number for number, option in enumerate(self.options) if option and re.match(rf"(?:an? |the )?{re.escape(option)}(?!\w)", plain)]
+        fits = [number for number, option in enumerate(self.options)
+                if option and re.match(rf"(?:an? |the )?{re.escape(option)}(?!\w)", plain)]
         longest = max(fits, key=lambda number: len(self.options[number]), default=None)
         # "No evidence …" is a sentence, not the answer no.
         if longest is not None and self.words and re.match(r"\w+ (?!or\b)\w", rest) and not GOES_ON.match(rest, len(self.options[longest])):
@@ -141,28 +136,30 @@ class _Reader:
         """Options that are called right by their letter."""
         if not self.letters:
             return
-        pattern = rf"(?:^|[.,;:(\n]\s*|\b(?i:option|choice|answer|that|so|thus|therefore|hence|think|believe|but|and|,) )\(?([{self.letters}])[).:]?(?:[^.;\n]{{0,80}}?)\s{CALLED}"
-        concluded = (rf"\b(?i:so|thus|hence|therefore),? \(?([{self.letters}])(?=\)?\s*(?:[.;,]|$))|\bonly \(?([{self.letters}])\)? (?:remains|is left|fits)"
+        letter = rf"\(?([{self.letters}])"
+        begins = r"(?:^|[.,;:(\n]\s*|\b(?i:option|choice|answer|that|so|thus|therefore|hence|think|believe|but|and|,) )"
+        pattern = rf"{begins}{letter}[).:]?(?:[^.;\n]{{0,80}}?)\s{CALLED}"
+        concluded = (rf"\b(?i:so|thus|hence|therefore),? {letter}(?=\)?\s*(?:[.;,]|$))|\bonly {letter}\)? (?:remains|is left|fits)"
                      rf"|\b([{self.letters}])(?:\?\W*(?i:yes)| it is\b)")
         found = [*re.finditer(pattern, text), *re.finditer(concluded, text, re.MULTILINE)]
         for match in sorted(found, key=re.Match.start):
-            letter = next(group for group in match.groups() if group)
-            if not DENIED.match(text, text.index(letter, match.start()) + 1):
-                yield self.letters.index(letter)
+            named = next(group for group in match.groups() if group)
+            if not DENIED.match(text, text.index(named, match.start()) + 1):
+                yield self.letters.index(named)
 
     def opening(self, text: str) -> int | None:
         """The option that the text begins with."""
         if self.letters:
-            found = re.match(rf"\(?([{self.letters}])\s*(?:[).:,;–—-]|\n)", text)
+            found = re.match(rf"\(?([{self.letters}])\s*(?:[).:,;-]|\n)", text)
             listed = re.search(rf"\n\s*\(?[{self.letters}][).:]", text)
             several = re.match(rf"\(?[{self.letters}]\)?\s*[,/]\s*\(?[{self.letters}]\b", text)
             if found is None or listed or several or DENIED.match(text, found.end(1)):
                 return None
             number = self.letters.index(found.group(1))
             after = text[found.end():]
-            return None if re.match(r"\s?[a-z]{3,}", after) and text[found.end() - 1] == "." and not GOES_ON.match(" " + after.lstrip()) \
-                and not _plain(after).startswith(self.options[number][:4]) else number
-        found = re.match(r"(\w+)\s*(?:[,.;:!/()–—-]|$)", text)
+            sentence = text[found.end() - 1] == "." and re.match(r"\s?[a-z]{3,}", after) and not GOES_ON.match(f" {after.lstrip()}")
+            return None if sentence and not _plain(after).startswith(self.options[number][:4]) else number
+        found = re.match(r"(\w+)\s*(?:[,.;:!/()-]|$)", text)
         return self.options.index(found.group(1).lower()) if found and found.group(1).lower() in self.options else None
 
     def only(self, text: str) -> int | None:
@@ -184,7 +181,7 @@ class _Reader:
     def letter(self, text: str) -> int | None:
         """The one letter that stands for itself."""
         named = set()
-        for found in re.finditer(rf"(?<![\w.'’-])\(?([{self.letters}])(?![\w'’-])(?!\.\s?[a-z])", text):
+        for found in re.finditer(rf"(?<![\w.'-])\(?([{self.letters}])(?![\w'-])(?!\.\s?[a-z])", text):
             before, after = text[:found.start()], text[found.end():]
             article = found.group(1) in "AI" and re.match(r"[ \t]+[a-zA-Z]", after) and not GOES_ON.match(after)
             if not (article or NAMING.search(before) or DENIED.match(after)):

@@ -1,7 +1,7 @@
 """The original's protocol as its code behaves, named `meditron`: what it asks, how much it lets the model write, what it reads from that.
 
-Chen et al. 2023, arXiv 2311.16079, and the evaluation code published with it. `DEFECTS` names what is wrong with it; each is kept, so that the
-published figures can be understood. The sentences of the instructions are ours and say what the original's say.
+Chen et al. 2023, arXiv 2311.16079, and the evaluation code published with it. `DEFECTS` names what is wrong with it; each is kept, so that
+the published figures can be understood. The sentences of the instructions are ours and say what the original's say.
 """
 
 from __future__ import annotations
@@ -51,17 +51,22 @@ DEFECTS = (
     Defect("unread answers vote", "in self-consistency the majority is taken over all branches, unread ones too",
            "self-consistency can lose a question that a single chain gets right"),
     Defect("ten branches", "ten are drawn where the paper says five", "the paper's text and its results disagree on the number"),
-    Defect("instruction before the shots", "the instruction stands once, before all demonstrations", "scores move with the number of shots"),
-    Defect("A to E for four options", "the five-option instruction is used for MedQA with four options", "MedQA-4 asked for a letter that is not there"),
-    Defect("question mark added", "a question that ends neither in ? nor in . gets a question mark", "prompts differ from the benchmark's text"),
-    Defect("budget of the first of a batch", "the tokens that an answer may have are those of the first right answer in its batch of sixteen",
+    Defect("instruction before the shots", "the instruction stands once, before all demonstrations",
+           "scores move with the number of shots"),
+    Defect("A to E for four options", "the five-option instruction is used for MedQA with four options",
+           "MedQA-4 asked for a letter that is not there"),
+    Defect("question mark added", "a question that ends neither in ? nor in . gets a question mark",
+           "prompts differ from the benchmark's text"),
+    Defect("budget of the first of a batch", "an answer may have as many tokens as the first right answer in its batch of sixteen",
            "a batch that begins with yes cuts maybe short"),
-    Defect("equal prompts share an answer", "answers are joined to questions by the prompt's text, so that the last of equal prompts answers for all",
+    Defect("equal prompts share an answer", "answers are joined to questions by the prompt's text: of equal ones the last counts",
            "duplicate questions count as one"),
     Defect("first row lost", "the loader takes the first question of each MMLU subject for a header", "1862 questions instead of 1871"),
-    Defect("distractors with replacement", "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed (here with one)",
+    Defect("distractors with replacement", "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed "
+           "(here with one)",
            "a question can show the same wrong option three times"),
-    Defect("no shots for TruthfulQA", "demonstrations are asked of a training split that it does not have", "the published one-shot figures cannot be made again"),
+    Defect("no shots for TruthfulQA", "demonstrations are asked of a training split that it does not have",
+           "the published one-shot figures cannot be made again"),
 )
 
 
@@ -92,7 +97,8 @@ def question_block(item: Item) -> str:
     if not item.lettered:
         return "\n".join(part for part in (item.context, item.question) if part)
     question = item.question if item.question.endswith(("?", ".")) else f"{item.question}?"
-    return "\n".join([f"Question: {question}", "", "Options:", *(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))])
+    listed = (f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+    return "\n".join([f"Question: {question}", "", "Options:", *listed])
 
 
 def gold(item: Item) -> str:
@@ -123,11 +129,12 @@ def prompt(item: Item, system: str, demonstrations: Sequence[Item] = (), *, cot:
 
 def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, batch: int = BATCH, checkpoint: Checkpoint = "raw",
                   cot: bool = False) -> list[Posed]:
-    """Every question that the original asks, in its order. MMLU loses the first of each subject. Raises Refusal for TruthfulQA with shots."""
+    """Every question that the original asks, in its order; MMLU without the first of each subject. Raises Refusal for too many shots."""
     if benchmark.shots > len(benchmark.train):
         raise Refusal(f"{benchmark.name}: shots = {benchmark.shots}, and there are {len(benchmark.train)} training questions; lower shots")
     items = _asked(benchmark.items, kind)
-    texts = [prompt(item, instruction(kind), shots(benchmark.train, benchmark.shots, seed), cot=cot, checkpoint=checkpoint) for item in items]
+    shown = shots(benchmark.train, benchmark.shots, seed)
+    texts = [prompt(item, instruction(kind), shown, cot=cot, checkpoint=checkpoint) for item in items]
     temperature = TEMPERATURE if benchmark.mode == "self-consistency" else 0.0
     posed = []
     for start in range(0, len(items), batch):
@@ -135,12 +142,13 @@ def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, ba
         budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) + (8 if benchmark.shots else 0)
         sampling = Sampling(budget, temperature, STOPS, frequency_penalty=1.0)
         part = slice(start, start + batch)
-        posed += [Posed(item, text, tuple(ids), sampling) for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
+        posed += [Posed(item, text, tuple(ids), sampling)
+                  for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
     return posed
 
 
 def read_meditron(texts: Sequence[str], item: Item, shots: int, cot: bool) -> int | None:
-    """The option that the original takes a text for, None where it ignores it; of several texts, what most are taken for, ignored ones too."""
+    """The option that the original takes a text for, None where it ignores it; of several, what most are taken for, ignored ones too."""
     counts = Counter(_read(text, item, shots, cot) for text in texts)
     return counts.most_common(1)[0][0] if counts else None
 
