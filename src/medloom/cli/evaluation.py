@@ -20,8 +20,14 @@ def evaluate(recipe: RecipeFile, set_: Set = None, out: Out = None,
              protocol: Annotated[str | None, typer.Option(help="medloom, or meditron: the original's, defects and all.")] = None,
              as_json: Json = False, quiet: Quiet = False) -> None:
     """Walk a recipe's road as far as the answers to every benchmark, with the paired comparison to the base model."""
-    more = [f"evaluate.protocol={protocol}"] if protocol else []
-    walk(recipe_of(recipe, [*(set_ or ()), *more]), out, "evaluate", as_json, quiet)
+    from ..evaluate import DEFECTS
+
+    read = recipe_of(recipe, [*(set_ or ()), *([f"evaluate.protocol={protocol}"] if protocol else [])])
+    walk(read, out, "evaluate", as_json, quiet)
+    if read.evaluate.protocol == "meditron" and not quiet:
+        typer.echo("The original's protocol, with what is wrong with it:", err=True)
+        for defect in DEFECTS:
+            typer.echo(f"  {defect.name}: {defect.effect}", err=True)
 
 
 @evaluations.command("report", epilog="Example: medloom evaluate report medloom-demo")

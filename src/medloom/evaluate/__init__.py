@@ -17,6 +17,7 @@ from .engine import Continuation, Engine, Sampling
 from .examples import write_examples
 from .extract import read_choice
 from .harness import write_lm_eval, write_tasks
+from .meditron import DEFECTS
 from .opening import open_engine
 from .reading import read_benchmark, write_questions
 from .report import draw_evaluation
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .torch_engine import TorchEngine
 
 __all__ = [
-    "Benchmark", "Calibration", "Comparison", "Continuation", "Engine", "GGUFEngine", "Item", "Outcome", "Sampling", "Score",
+    "DEFECTS", "Benchmark", "Calibration", "Comparison", "Continuation", "Engine", "GGUFEngine", "Item", "Outcome", "Sampling", "Score",
     "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_files", "compare_outcomes",
     "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark", "read_choice", "rescore",
     "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",

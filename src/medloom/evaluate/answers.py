@@ -56,7 +56,7 @@ def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress:
     for one in passes:
         one.partial.unlink()
     figures = {**_figures(benchmark, passes[0].prompts, read_answers(out)), "shared_tokens": passes[0].shared}
-    if benchmark.mode == "option-text":
+    if benchmark.mode == "option-text" and not benchmark.generates:
         figures |= _normalised([json.loads(line) for line in passes[0].lines])
     if passport is not None:
         figures["contamination"] = _by_contamination(benchmark, read_answers(out), passport)
