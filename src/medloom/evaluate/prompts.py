@@ -158,7 +158,7 @@ def _length(prompt: Prompt) -> int:
 
 
 def _tokenised(item: Item, benchmark: Benchmark, shots: str, engine: Engine, dropped: int = 0) -> Prompt:
-    """Prompt and answers cut into tokens together, as one text; what all answers have in common belongs to the prompt.
+    """Prompt and answers cut into tokens together, as one text; what all letters have in common (a space) belongs to the prompt.
 
     Cut apart, a prompt's end and an answer's beginning could become other tokens than those that the model learned.
     """
@@ -171,6 +171,9 @@ def _tokenised(item: Item, benchmark: Benchmark, shots: str, engine: Engine, dro
     whole = engine.encode([text + answer for answer in completions(item, mode)])
     common = next((i for i, column in enumerate(zip(*whole, strict=False)) if len(set(column)) > 1), min(map(len, whole)))
     common = min(common, min(map(len, whole)) - 1)  # an answer that is the beginning of all others keeps its last token
+    if mode == "option-text":  # options that begin alike are still scored whole, as their lengths are counted whole
+        alone = engine.encode([text])[0]
+        common = min(common, next((i for i, (one, other) in enumerate(zip(alone, whole[0], strict=False)) if one != other), len(alone)))
     candidates = tuple(tuple(ids[common:]) for ids in whole)
     if mode == "top-token" and len(set(candidates)) < len(candidates):
         raise Refusal(f"question {item.id}: the tokenizer cannot tell two of the answers{','.join(completions(item, mode))} apart; "
