@@ -93,8 +93,8 @@ def self_consistency(bench: Bench) -> Row:
     full = mine[0].result["tokens"] / (ours * BRANCHES * TOKENS)
     rates = ours / middle(mine), theirs / middle(peers)
     return Row("self-consistency", *rates, "questions/CPU s", rates[0] / rates[1], 15, alike == 2 and rates[0] / rates[1] >= 15,
-               f"{BRANCHES} branches of {TOKENS} tokens at {TEMPERATURE}; {ours} questions of ours, {theirs} of lm-eval's; we wrote {full:.0%} of "
-               f"the tokens, as branches may end; greedily the same {GREEDY} tokens as transformers in {alike} of 2",
+               f"{BRANCHES} branches of {TOKENS} tokens at {TEMPERATURE}; {ours} questions of ours, {theirs} of lm-eval's; we wrote "
+               f"{full:.0%} of the tokens, as branches may end; greedily the same {GREEDY} tokens as transformers in {alike} of 2",
                _seconds(mine, peers, "cpu"))
 
 

@@ -1,7 +1,7 @@
 """Answers read out of texts, held against a careful reading of several hundred of them.
 
-said.jsonl was written in four rounds. The rule was made for the first; of each further one, which it had not seen, it first read 67, 75
-and 95 % as a person does, before it was mended. All four have to hold now.
+said.jsonl was written in five rounds. The rule was made for the first; of each further one, which it had not seen, it first read 67, 75, 95
+and, of the last, which another wrote to break it, 88 % as a person does, before it was mended. All have to hold now.
 """
 
 from __future__ import annotations

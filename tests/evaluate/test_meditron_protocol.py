@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from medloom.evaluate import Benchmark, Item
+from medloom.evaluate.asking import Asking, _chains, _seed
 from medloom.evaluate.meditron import (
+    BRANCHES,
     DEFECTS,
     SEEDS,
     instruction,
@@ -22,6 +24,8 @@ from medloom.evaluate.meditron import (
     read_meditron,
     shots,
 )
+from medloom.evaluate.prompts import Prompt
+from medloom.ledger import Refusal
 
 MCQ = Item("m", "What is it", ("one", "two", "three", "four"), 2)
 ASKED = Item("p", "Does it help?", ("yes", "no", "maybe"), 2, lettered=False, context="It was tried.\nIt did.")
@@ -47,7 +51,8 @@ def test_a_prompt_without_and_with_shots() -> None:
     shown = prompt(MCQ, "System.", [replace(MCQ, id="a"), replace(MCQ, id="b")])
     assert shown == f"System.\n{asked}\nThe answer is: C\n\n{asked}\nThe answer is: C\n\n{asked}\nThe answer is:"  # no line end with shots
     assert prompt(MCQ, "System.", checkpoint="finetuned").startswith("<|im_start|>question\nSystem.\n")
-    assert prompt(MCQ, "System.", checkpoint="medical").startswith("<|im_start|>system\nSystem.<|im_end|>\n<|im_start|>user\n")
+    medical = prompt(MCQ, "System.", checkpoint="medical")
+    assert medical.startswith("<|im_start|> system\n") and "<|im_end|>\n <|im_start|> user\nSystem.\nQuestion:" in medical
 
 
 def test_questions_get_a_mark_unless_they_end_in_one_or_a_full_stop() -> None:
@@ -82,24 +87,43 @@ def test_the_first_character_is_the_answer() -> None:
 
 
 def test_maybe_never_counts() -> None:
-    assert greedy("yes", ASKED) == 0 and greedy("No.", ASKED) == 1 and greedy("maybe", ASKED) is None and aloud("the answer is maybe", ASKED) is None
+    assert greedy("Yes, the study shows", ASKED) is None and greedy("yes\nthe trial", ASKED) is None and greedy("yesyes", ASKED) == 0
+    assert greedy("Because", replace(MCQ, true=(2,))) is None and greedy("c", replace(MCQ, true=(2,))) == 2
+    assert greedy("x\n## Answer\nC") == 0
+    assert greedy("yes", ASKED) == 0 and greedy("No.", ASKED) == 1
+    assert greedy("maybe", ASKED) is None and aloud("the answer is maybe", ASKED) is None
 
 
 def test_with_shots_what_follows_a_blank_line_is_not_read() -> None:
-    assert greedy("\n\nB", shots=3) == 1 and greedy(" \n\nB", shots=3) is None and greedy("C\n\nQuestion: B", shots=3) == 2
+    assert greedy("\n\nB", shots=3) is None and greedy(" \n\nB", shots=3) is None and greedy("C\n\nQuestion: B", shots=3) == 2
 
 
 def test_answers_that_are_not_read_vote() -> None:
     assert read_meditron(["?", "?", "the answer is b"], MCQ, 0, cot=True) is None
     assert read_meditron(["?", "the answer is b", "answer is b"], MCQ, 0, cot=True) == 1
+    apart = ["?", "!", "...", "hm", "eh", "oh"]  # unread, but not alike: each votes for itself
+    assert read_meditron([*apart, "the answer is b", "the answer is b"], MCQ, 0, cot=True) == 1
+    assert read_meditron(["so\n\nanswer is b"] * 2, MCQ, 3, cot=True) == 1  # self-consistency is read as if there were no shots
+
+
+def test_ten_branches_are_drawn_and_equal_prompts_draw_alike() -> None:
+    same = [Prompt(replace(MCQ, id=name), "the same", (1,), ()) for name in ("one", "other")]
+    benchmark = Benchmark("b", (MCQ,), protocol="meditron", mode="self-consistency")
+    assert len({_seed(benchmark, Asking(1), one, 0) for one in same}) == 1 and BRANCHES == 10
+    assert _chains(replace(benchmark, mode="top-token", kind="mmlu")) and not _chains(replace(benchmark, mode="top-token"))
+
+
+def test_truthfulqa_has_nothing_to_take_shots_from() -> None:
+    with pytest.raises(Refusal, match="there are 0 training questions"):
+        pose_meditron(Benchmark("b", (MCQ,), shots=1, kind="truthfulqa"), "truthfulqa", words, 1)
 
 
 def test_an_answer_has_the_tokens_of_the_first_gold_of_its_batch() -> None:
     items = tuple(replace(ASKED, id=str(number), answer=2 if number in (1, 16) else 0) for number in range(20))
     posed = pose_meditron(Benchmark("b", items, kind="pubmedqa"), "pubmedqa", words, 1234)
-    assert [one.sampling.tokens for one in posed] == [2] * 16 + [3] * 4  # "yes" is one token, "maybe" two, and the beginning counts
+    assert [one.sampling.tokens for one in posed] == [1] * 16 + [2] * 4  # "yes" is one token, "maybe" two; the beginning does not count
     shown = pose_meditron(Benchmark("b", items, train=items[:3], shots=1, kind="pubmedqa"), "pubmedqa", words, 1234)
-    assert shown[0].sampling.tokens == 10
+    assert shown[0].sampling.tokens == 9
     reasoned = pose_meditron(Benchmark("b", items, kind="pubmedqa", mode="self-consistency"), "pubmedqa", words, 1234, cot=True)
     assert reasoned[0].sampling.tokens == 1024 and reasoned[0].sampling.temperature == 0.8
     assert all(one.sampling.frequency_penalty == 1.0 and one.sampling.stop == ("###",) for one in (*posed, *reasoned))

@@ -109,7 +109,7 @@ def _written(engine: Engine, benchmark: Benchmark, asking: Asking, prompts: Sequ
                 votes[number] += [_read(benchmark, branch.text, prompts[number]) for branch in branches]
     for number, prompt in enumerate(prompts):
         if benchmark.protocol == "meditron":
-            choice, tie = read_meditron(texts[number], prompt.item, benchmark.shots, benchmark.reasons), False
+            choice, tie = read_meditron(texts[number], prompt.item, benchmark.shots, _chains(benchmark)), False
         else:
             choice, tie = self_consistent(votes[number])
         placed = None if choice is None else prompt.place(choice)
@@ -128,8 +128,13 @@ def _more(benchmark: Benchmark, votes: Sequence[int | None], most: int) -> int:
 
 def _read(benchmark: Benchmark, text: str, prompt: Prompt) -> int | None:
     if benchmark.protocol == "meditron":
-        return read_meditron([text], prompt.item, benchmark.shots, benchmark.reasons)
+        return read_meditron([text], prompt.item, 0 if benchmark.mode == "self-consistency" else benchmark.shots, _chains(benchmark))
     return read_choice(text, prompt.item)
+
+
+def _chains(benchmark: Benchmark) -> bool:
+    """Whether the original reads a text as a chain of thought: it goes by the run's name, and `mmlu_medical` has "medical" in it."""
+    return benchmark.reasons or benchmark.kind == "mmlu"
 
 
 def _seed(benchmark: Benchmark, asking: Asking, prompt: Prompt, branch: int) -> int:

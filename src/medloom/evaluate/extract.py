@@ -24,6 +24,7 @@ from .phrases import (
     ALONE,
     ANOTHER,
     CALLED,
+    CHANGE,
     CUE,
     DENIED,
     DENIED_TEXT,
@@ -59,7 +60,7 @@ class _Reader:
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         alone = {self.whole(line) for line in lines} - {None}
         first, last = (self.whole(line) if len(alone) == 1 else None for line in (lines[0], lines[-1]))
-        if first is not None:
+        if first is not None and not CHANGE.search(text, len(lines[0])):
             return first
         for layer in (self.stated(text), self.called(text)):
             found = list(layer)
@@ -115,10 +116,11 @@ class _Reader:
             number = self.letters.index(found.group(1))
             named = _plain(after).startswith(self.options[number]) and self.options[number]
             abbreviates = re.match(r"\.\s?[a-z]", after) and not GOES_ON.match(after)
-            article = found.group(1) in "AI" and re.match(r"[ \t]+[a-zA-Z]", after) and not GOES_ON.match(after)
+            article = found.group(1) in "AI" and re.match(r"[ \t]+[a-zA-Z0-9]", after) and not GOES_ON.match(after)
             if named or not (abbreviates or article):
                 return number, found.end()
-        if self.letters and text is None and (found := re.match(rf"\(?([{self.letters.lower()}])(?=[)\].]?\s*(?:$|\n)|[)\]])", rest)):
+        small = rf"\(?([{self.letters.lower()}])(?=[)\].]?\s*(?:$|\n)|[)\]]| (?:because|since)\b)"
+        if self.letters and text is None and (found := re.match(small, rest)):
             return self.letters.index(found.group(1).upper()), found.end()
         return (None, 0) if text is None else (text, len(self.options[text]))
 
@@ -140,7 +142,7 @@ class _Reader:
         begins = r"(?:^|[.,;:(\n]\s*|\b(?i:option|choice|answer|that|so|thus|therefore|hence|think|believe|but|and|,) )"
         pattern = rf"{begins}{letter}[).:]?(?:[^.;\n]{{0,80}}?)\s{CALLED}"
         concluded = (rf"\b(?i:so|thus|hence|therefore),? {letter}(?=\)?\s*(?:[.;,]|$))|\bonly {letter}\)? (?:remains|is left|fits)"
-                     rf"|\b([{self.letters}])(?:\?\W*(?i:yes)| it is\b)")
+                     rf"|\b([{self.letters}])(?:\?\W*(?i:yes)| it is\b|\)?[).:]*\s+(?i:correct|right|yes|true)\b)")
         found = [*re.finditer(pattern, text), *re.finditer(concluded, text, re.MULTILINE)]
         for match in sorted(found, key=re.Match.start):
             named = next(group for group in match.groups() if group)
@@ -170,7 +172,7 @@ class _Reader:
                 return None
             said = [word for word in self.options
                     if re.search(rf"(?<!not )\b{re.escape(word)}(?=[.,;:!\"')]|\s*$)", text, re.IGNORECASE | re.MULTILINE)
-                    and not re.search(rf"\b(?:not|cannot|can't)\b[^.;\n]*\b{re.escape(word)}\b", text, re.IGNORECASE)]
+                    and not re.search(rf"\b(?:not|cannot|can't)\b(?:(?!\bbut\b)[^.;\n])*\b{re.escape(word)}\b", text, re.IGNORECASE)]
             return self.options.index(said[0]) if len(said) == 1 else None
         named = {number for number, option in enumerate(self.options) if option and f" {option} " in plain}
         # An option that is part of another one's text is named by that.
@@ -183,7 +185,7 @@ class _Reader:
         named = set()
         for found in re.finditer(rf"(?<![\w.'-])\(?([{self.letters}])(?![\w'-])(?!\.\s?[a-z])", text):
             before, after = text[:found.start()], text[found.end():]
-            article = found.group(1) in "AI" and re.match(r"[ \t]+[a-zA-Z]", after) and not GOES_ON.match(after)
+            article = found.group(1) in "AI" and re.match(r"[ \t]+[a-zA-Z0-9]", after) and not GOES_ON.match(after)
             if not (article or NAMING.search(before) or DENIED.match(after)):
                 named.add(self.letters.index(found.group(1)))
         return named.pop() if len(named) == 1 else None

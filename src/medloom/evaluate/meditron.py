@@ -25,8 +25,11 @@ BATCH = 16
 BRANCHES, TEMPERATURE, ALOUD_TOKENS = 10, 0.8, 1024
 STOPS = ("###",)
 SUFFIX, ALOUD = "The answer is:", "Let's think step by step."
+CURLED = "Let\u2019s think step by step."  # PubMedQA's has another apostrophe
+SAFETY = "Answer helpfully, respectfully and truthfully, without anything harmful, and say so where you do not know."
 OPTIONS = 4  # of a TruthfulQA question: one is right, the others are drawn with replacement
 ACCEPTED = ("a", "b", "c", "d", "e", "yes", "no")
+DOUBLED = {"yesyes": "yes", "nono": "no", "yesno": "yes", "noyes": "no"}
 
 Checkpoint = Literal["raw", "finetuned", "medical"]
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -44,12 +47,17 @@ class Defect:
 DEFECTS = (
     Defect("top-token is text", "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
            "questions left without an answer where the paper describes an argmax over next tokens"),
-    Defect("frequency penalty 1.0", "a token loses one logit for every time that it was written", "74 of 500 chains end without an answer"),
+    Defect("frequency penalty 1.0", "a token loses one logit for every time that it was written",
+           "474 of 500 chains of Llama-2-70B on PubMedQA end without an answer that is read"),
     Defect("first character", "the answer is the first character of the text: 'because' is B, 'cannot say' is C, 'due to' is D",
-           "accuracies below chance (2.5 on TruthfulQA, 17.8 on PubMedQA)"),
+           "answers of models that never chose an option"),
     Defect("maybe never counts", "only a to e, yes and no are accepted", "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
-    Defect("unread answers vote", "in self-consistency the majority is taken over all branches, unread ones too",
+    Defect("one word or nothing", "for yes, no or maybe, and for TruthfulQA, the whole text must be one word: 'Yes, it does' is not read",
+           "accuracies below chance (2.5 on TruthfulQA, 17.8 on PubMedQA)"),
+    Defect("unread answers vote", "in self-consistency the majority is taken over all branches, an unread one for its whole text",
            "self-consistency can lose a question that a single chain gets right"),
+    Defect("chains by name", "what has medical in its name is read as a chain of thought, and so MMLU-Medical always",
+           "MMLU's answers are read in another way than MedMCQA's, which asks alike"),
     Defect("ten branches", "ten are drawn where the paper says five", "the paper's text and its results disagree on the number"),
     Defect("instruction before the shots", "the instruction stands once, before all demonstrations",
            "scores move with the number of shots"),
@@ -115,15 +123,17 @@ def shots(train: Sequence[Item], count: int, seed: int) -> list[Item]:
 def prompt(item: Item, system: str, demonstrations: Sequence[Item] = (), *, cot: bool = False, checkpoint: Checkpoint = "raw") -> str:
     """The whole prompt: instruction, demonstrations, question, suffix; with demonstrations the last line end is cut.
 
-    A finetuned checkpoint has its question in ChatML under the original's role names, a "medical" one has the instruction apart, as system.
+    A finetuned checkpoint has its question in ChatML under the original's role names, a "medical" one under the usual ones behind a
+    text on safety, with spaces after and before the marks.
     """
+    aloud = ALOUD if item.lettered else CURLED
     shown = "\n\n".join(f"{question_block(shot)}\n{SUFFIX} {gold(shot)}" for shot in demonstrations)
-    body = f"{question_block(item)}\n{ALOUD if cot else SUFFIX}\n"
+    body = f"{question_block(item)}\n{aloud if cot else SUFFIX}\n"
     asked = f"{shown}\n\n{body}".rstrip("\n") if demonstrations else body
     if checkpoint == "finetuned":
         return f"<|im_start|>question\n{system}\n{asked}<|im_end|>\n<|im_start|>answer\n"
     if checkpoint == "medical":
-        return f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
+        return f"<|im_start|> system\n{SAFETY}<|im_end|>\n <|im_start|> user\n{system}\n{asked}<|im_end|>\n <|im_start|> assistant\n"
     return f"{system}\n{asked}"
 
 
@@ -136,10 +146,10 @@ def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, ba
     shown = shots(benchmark.train, benchmark.shots, seed)
     texts = [prompt(item, instruction(kind), shown, cot=cot, checkpoint=checkpoint) for item in items]
     temperature = TEMPERATURE if benchmark.mode == "self-consistency" else 0.0
+    opening = len(encode([""])[0])  # the beginning token does not count
     posed = []
     for start in range(0, len(items), batch):
-        # The tokenizer's beginning-of-text counts, as it did there.
-        budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) + (8 if benchmark.shots else 0)
+        budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) - opening + (8 if benchmark.shots else 0)
         sampling = Sampling(budget, temperature, STOPS, frequency_penalty=1.0)
         part = slice(start, start + batch)
         posed += [Posed(item, text, tuple(ids), sampling)
@@ -149,20 +159,26 @@ def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, ba
 
 def read_meditron(texts: Sequence[str], item: Item, shots: int, cot: bool) -> int | None:
     """The option that the original takes a text for, None where it ignores it; of several, what most are taken for, ignored ones too."""
-    counts = Counter(_read(text, item, shots, cot) for text in texts)
-    return counts.most_common(1)[0][0] if counts else None
+    if len(texts) == 1:
+        return _read(texts[0], item, shots, cot)
+    votes = ((_read(text, item, 0, cot), text.lower()) for text in texts)
+    counts = Counter(text if read is None else read for read, text in votes)
+    return next((vote if isinstance(vote, int) else None for vote, _ in counts.most_common(1)), None)
 
 
 def _read(text: str, item: Item, shots: int, cot: bool) -> int | None:
     text = text.lower()
     if "\n##" in text:
-        text = text.split("\n##", 1)[1].partition("\n")[2]
+        text = text.split("\n##", 1)[1].partition("\n")[0]
     if shots:
-        text = text.lstrip("\n").partition("\n\n")[0]
+        text = text.partition("\n\n")[0]
     words = re.sub(r"[^a-z0-9]", " ", text.rpartition("answer is")[2] if cot else text).split()
     if not words:
         return None
-    found = words[0][0] if item.lettered and not item.true else words[0]
+    boolean = not item.lettered or bool(item.true)  # TruthfulQA counts as yes or no
+    if boolean and not cot and len(words) > 1:
+        return None
+    found = DOUBLED.get(words[0], words[0]) if boolean else words[0][0]
     if found not in ACCEPTED:
         return None
     if item.lettered:
@@ -184,4 +200,4 @@ def _four(item: Item) -> Item:
     wrong = [option for number, option in enumerate(item.options) if number != item.answer and number not in item.true]
     options = [item.options[item.answer], *rng.choices(wrong, k=OPTIONS - 1)]
     order = rng.sample(range(OPTIONS), OPTIONS)
-    return replace(item, options=tuple(options[place] for place in order), answer=order.index(0), true=())
+    return replace(item, options=tuple(options[place] for place in order), answer=order.index(0), true=(order.index(0),))

@@ -20,7 +20,7 @@ ALONE = r"(?!\w|'\w)"  # behind a letter that is a word of its own
 
 # An answer is being stated.
 CUE = re.compile(r"\b" + _any(
-    "answers?", "ans", "solution", "respuesta(?: correcta)?", "antwort", "r\u00e9ponse",
+    r"answers?(?:_\w+)?", "ans", "solution", "respuesta(?: correcta)?", "antwort", "r\u00e9ponse",
     _any("correct", "right", "best", "likely", "final", "only") + " " + _any("option", "choice", "diagnosis", "one", "response", "guess"),
     r"(?:option|choice)(?= is\b|\s*[:=])", _any("I", "we") + "(?:'d| would|'ll| will)? " + _any("choose", "select", "pick", "go with",
     "opt for", "say"),
@@ -40,7 +40,8 @@ CALLED = (_any("is", "seems", "appears", "would be", "must be", "looks", "fits",
           + _any("likely", "best", "better", "correct", "right", "appropriate", "preferred", "answer", "true", "fit", "fitting", "one",
           "drug", "as the"))
 # An option that was named is denied: behind its letter, and before or behind its text.
-DENIED = re.compile(r"[^\w,\n]*(?:[^.,;\n]{0,60}?\b)?" + _any("is", "are", "was", "seems", "would be", "looks")
+DENIED = re.compile(r"[^\w,\n]*(?:wrong|incorrect|false|no|not)\b|[^\w,\n]*(?:[^.,;\n]{0,60}?\b)?"
+                    + _any("is", "are", "was", "seems", "would be", "looks")
                     + "(?: clearly| also| therefore| simply)? ?"
                     + _any("n[o']t", "incorrect", "wrong", "false", "unlikely", "excluded", "ruled out", "inappropriate",
                     "less likely"), re.IGNORECASE)
@@ -54,6 +55,9 @@ GOES_ON = re.compile(r"\.?,?\s+" + _any(
     "because", "since", "as", "which", "is", "or", "for", "due", "given", "and", "but", "with", "in", "by", "based", "according",
     "would", "seems",
     "from", "fits", "rather", "not", "here", "at", "on") + r"\b")
+# A model takes back what it said first.
+CHANGE = re.compile(r"\b" + _any(
+    "correction", "wait", "actually", "on second thought", "sorry", "rather", "instead") + r"\b", re.IGNORECASE)
 # What makes a letter part of a name, or denies it, by standing before it.
 NAMING = re.compile(r"\b" + _any(
     "vitamin", "hepatitis", "group", "types?", "factor", "grade", "stage", "class", "influenza", "protein", "blood", "not", "nor",
