@@ -304,7 +304,9 @@ class Road:
                 answers = space.out / "answers.jsonl"
                 figures = answer(engine, asked, answers, seed, space.progress, space.state,
                                  passport=place / FILE if place is not None and (place / FILE).is_file() else None)
-            write_lm_eval(space.out, name, asked, answers, figures)
+            if asked.protocol == "medloom":
+                same = {key: value for key, value in figures.items() if key != "questions_per_second"}
+                write_lm_eval(space.out, name.removesuffix(f"-{benchmark.name}"), asked, answers, same, seed=(asked.seeds or (seed,))[0])
             return figures
 
         params = {"benchmark": _asked(benchmark), "protocol": settings.protocol, "seed": seed, "device": settings.device,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +63,22 @@ def questions(tmp_path: Path) -> Path:
     (place / "test.jsonl").write_text(medqa_lines(20))
     (place / "train.jsonl").write_text(medqa_lines(6, start=100))
     return place
+
+
+@pytest.fixture(scope="session")
+def llamacpp(gguf: Path) -> Iterator[tuple[str, str]]:
+    """llama.cpp's own server on the model in float32: its address and its key."""
+    import xllamacpp
+
+    key = secrets.token_hex(16)
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(gguf)
+    settings.n_ctx, settings.n_parallel = 1024, 2
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    settings.warmup, settings.verbosity = False, -1
+    settings.hostnames, settings.port, settings.api_keys = ["127.0.0.1"], 0, [key]
+    server: Any = xllamacpp.Server(settings)
+    yield server.listening_address, key
+    del server

@@ -28,7 +28,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("mode", ["generation", "chain-of-thought", "self-consistency"])
-def test_what_a_model_writes_is_kept_and_does_not_depend_on_the_batch(folder: Path, benchmark: Benchmark, tmp_path: Path, mode: Any) -> None:
+def test_what_a_model_writes_is_kept_whatever_the_batch(folder: Path, benchmark: Benchmark, tmp_path: Path, mode: Any) -> None:
     benchmark = replace(benchmark, mode=mode)
     for batch in (1, 4):
         with TorchEngine(folder, "cpu", batch) as engine:
@@ -46,7 +46,8 @@ def test_what_a_model_writes_is_kept_and_does_not_depend_on_the_batch(folder: Pa
 
 def test_thinking_aloud_is_asked_for_and_shown_in_shots(benchmark: Benchmark, folder: Path) -> None:
     taught = tuple(replace(item, explanation=f"Fever of {number}.") for number, item in enumerate(benchmark.train))
-    aloud = replace(benchmark, mode="chain-of-thought", shots=1, train=(*taught[:2], *(replace(item, explanation=None) for item in taught[2:])))
+    untaught = (replace(item, explanation=None) for item in taught[2:])
+    aloud = replace(benchmark, mode="chain-of-thought", shots=1, train=(*taught[:2], *untaught))
     with TorchEngine(folder, "cpu") as engine:
         text = posed(aloud, engine, Asking(1))[0].text
     assert text.endswith("Let's think step by step.") and text.count("Let's think step by step. Fever of ") == 1

@@ -1,8 +1,9 @@
 """Answers read out of texts, held against a careful reading of several hundred of them.
 
-said.jsonl was written in five rounds. The rule was made for the first; of each further one, written afterwards with the rule unseen by
-it, it first read 67, 75 and 95 % as a person does, before it was mended. The fifth (thinking aloud in tags, tables, several boxes, other
-tongues, chains cut short) was written to break the rule by one who had read it: 33 of 40, 82 %, before mending. All five hold now.
+said.jsonl was written in six rounds. The rule was made for the first; of each further one, which it had not seen, it first read 67, 75, 95
+and, of the fifth, which another wrote to break it, 88 % as a person does, before it was mended. Of the sixth (thinking aloud in tags,
+tables, several boxes, other tongues, chains cut short), written to break it by one who had read the rule, it read 33 of 40, 82 %. All have
+to hold now.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def item(*options: str) -> Item:
 
 
 def test_a_careful_reading_is_agreed_with() -> None:
-    assert len(SAID) >= 490 and len({(said["text"], *said["options"]) for said in SAID}) >= 485
+    assert len(SAID) >= 400 and len({(said["text"], *said["options"]) for said in SAID}) >= 395
     wrong = [said["text"] for said in SAID if read_choice(said["text"], item(*said["options"])) != said["expected"]]
     assert len(wrong) <= 0.005 * len(SAID), wrong
 

@@ -97,7 +97,7 @@ def test_duplicates_are_counted(tmp_path: Path) -> None:
     ('{"question": "Q?", "options": {"A": "x", "B": "y"}, "answer_idx": "C"}', "line 1"),
     ('{"question": "Q?", "options": {"A": "x", "C": "y"}, "answer_idx": "A"}', "without a gap"),
     ('{"question": "", "options": {"A": "x", "B": "y"}, "answer_idx": "A"}', "empty"),
-    ("{torn", "not a MedQA question"),
+    ("{torn", "line 1: not valid JSON"),
     ("", "no questions"),
 ])
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, line: str, says: str) -> None:
@@ -108,10 +108,28 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, line: str, says: str) 
     assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_test_question_among_the_training_questions_is_refused(questions: Path, more_questions: Callable[..., str]) -> None:
-    (questions / "train.jsonl").write_text(more_questions(3, start=18))
-    with pytest.raises(Refusal, match="2 training questions are also in the test"):
+def test_a_training_question_that_is_in_the_test_is_left_out_of_training(questions: Path, more_questions: Callable[..., str]) -> None:
+    (questions / "train.jsonl").write_text(more_questions(5, start=18))
+    benchmark = read_benchmark(entry("medqa"), questions, questions)
+    assert benchmark.integrity is not None and benchmark.integrity["train_left_out"] == 2
+    assert len(benchmark.train) == 3 and not {item.question for item in benchmark.train} & {item.question for item in benchmark.items}
+    (questions / "train.jsonl").write_text(more_questions(2, start=18))
+    with pytest.raises(Refusal, match="every training question is also in the test"):
         read_benchmark(entry("medqa"), questions, questions)
+
+
+def test_questions_of_one_vignette_or_context_share_a_cluster(tmp_path: Path) -> None:
+    vignette = "A man of 50 has had a fever for three days. He has taken aspirin and feels no better now than he did before. "
+    asked = [vignette + "What is it?", vignette.upper() + "What next?", "A short one. What is it?", "A short one. What next?"]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps({"question": text, "options": ["x", "y"], "answer": "x"}) + "\n" for text in asked))
+    first, second, *rest = (item.cluster for item in read_benchmark(entry("medqa"), path).items)
+    assert first is not None and first == second and rest == [None, None]
+    rows = [{"QUESTION": f"Does {drug}?", "CONTEXTS": [paper], "final_decision": "no"}
+            for drug, paper in [("a", "p"), ("b", "p"), ("c", "q")]]
+    (tmp_path / "test.json").write_text(json.dumps({str(number): row for number, row in enumerate(rows)}))
+    first, second, third = (item.cluster for item in read_benchmark(entry("pubmedqa"), tmp_path / "test.json").items)
+    assert first is not None and first == second and third is None
 
 
 def test_shots_need_training_questions(questions: Path) -> None:

@@ -20,8 +20,14 @@ def evaluate(recipe: RecipeFile, set_: Set = None, out: Out = None,
              protocol: Annotated[str | None, typer.Option(help="medloom, or meditron: the original's, defects and all.")] = None,
              as_json: Json = False, quiet: Quiet = False) -> None:
     """Walk a recipe's road as far as the answers to every benchmark, with the paired comparison to the base model."""
-    more = [f"evaluate.protocol={protocol}"] if protocol else []
-    walk(recipe_of(recipe, [*(set_ or ()), *more]), out, "evaluate", as_json, quiet)
+    from ..evaluate import DEFECTS
+
+    read = recipe_of(recipe, [*(set_ or ()), *([f"evaluate.protocol={protocol}"] if protocol else [])])
+    walk(read, out, "evaluate", as_json, quiet)
+    if read.evaluate.protocol == "meditron" and not quiet:
+        typer.echo("The original's protocol, with what is wrong with it:", err=True)
+        for defect in DEFECTS:
+            typer.echo(f"  {defect.name}: {defect.effect}", err=True)
 
 
 @evaluations.command("report", epilog="Example: medloom evaluate report medloom-demo")
@@ -40,13 +46,15 @@ def evaluate_report(run: Annotated[Path, typer.Argument(metavar="DIR", help="Whe
 
 
 @app.command(epilog="Example: medloom compare runs/a runs/b   or   medloom compare samples_a.jsonl samples_b.jsonl")
-def compare(a: Annotated[Path, typer.Argument(metavar="A", help="A run's folder, answers.jsonl, or lm-eval's samples, file or folder.")],
-            b: Annotated[Path, typer.Argument(metavar="B", help="The same of what A is held against.")],
+def compare(a: Annotated[str, typer.Argument(metavar="A", help="A run's folder (RUN@MODEL for one of its models), answers.jsonl, or "
+                                             "lm-eval's samples, a file or a folder.")],
+            b: Annotated[str, typer.Argument(metavar="B", help="The same of what A is held against.")],
+            metric: Annotated[str | None, typer.Option(help="lm-eval's metric that tells right from wrong [default: acc, …].")] = None,
             as_json: Json = False, quiet: Quiet = False) -> None:
     """Hold two models' answers to the same questions against each other: the paired table, ours or lm-eval's."""
     from ..evaluate import compare_files, describe_compare
 
-    found = compare_files(existing(a), existing(b))
+    found = compare_files(a, b, metric=metric)
     if as_json:
         print_json(found)
     else:
@@ -62,7 +70,8 @@ def rescore(file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON line
             logprobs: Annotated[str | None, typer.Option(metavar="FIELD", help="The options' log-probabilities.")] = None,
             base: Annotated[Path | None, typer.Option(metavar="FILE2", help="Another model's lines, to hold these against.")] = None,
             options: Annotated[str | None, typer.Option(metavar="N|FIELD", help="How many options, or the field that holds them.")] = None,
-            first: Annotated[int, typer.Option(min=0, max=1, help="The number of the first option where golds are numbers.")] = 0,
+            first: Annotated[int | None, typer.Option(min=0, max=1, help="The number of the first option, for answers that are numbers.")
+                             ] = None,
             as_json: Json = False, quiet: Quiet = False) -> None:
     """Score published answers again: accuracy, intervals, calibration, and the paired difference to another model's."""
     from ..evaluate import describe_rescore

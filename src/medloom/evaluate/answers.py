@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from ..ledger.files import sha256_json, write_text
 from ..passport import Question, contamination, read_sketch
 from .asking import Asking, Line, ask, askings, posed, unasked
 from .benchmark import Benchmark
+from .calibration import calibrate
+from .contaminated import split_by_contamination
 from .engine import Engine
 from .meditron import DEFECTS
 from .prompts import Prompt, shared_beginning
-from .scoring import Outcome, choose, read_answers, score_outcomes, split_by_contamination
+from .scoring import Outcome, choose, read_answers, score_outcomes
 
 
 def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress: Progress, state: Path | None = None,
@@ -55,7 +56,7 @@ def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress:
     for one in passes:
         one.partial.unlink()
     figures = {**_figures(benchmark, passes[0].prompts, read_answers(out)), "shared_tokens": passes[0].shared}
-    if benchmark.mode == "option-text":
+    if benchmark.mode == "option-text" and not benchmark.generates:
         figures |= _normalised([json.loads(line) for line in passes[0].lines])
     if passport is not None:
         figures["contamination"] = _by_contamination(benchmark, read_answers(out), passport)
@@ -106,12 +107,10 @@ def _json(line: Line) -> str:
 
 def _figures(benchmark: Benchmark, prompts: Sequence[Prompt], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The score and what it rests on; of the prompts, the first asking's."""
-    chosen = Counter(outcome.choice for outcome in outcomes if outcome.choice is not None)
     asked = [prompt for prompt in prompts if prompt.fits]
     figures = {
-        **score_outcomes(outcomes).figures(), **_by_group(outcomes), "mode": benchmark.mode, "shots": benchmark.shots,
+        **score_outcomes(outcomes).figures(), **_macro(outcomes), "mode": benchmark.mode, "shots": benchmark.shots,
         "protocol": benchmark.protocol, "available": benchmark.available, "integrity": benchmark.integrity,
-        "chosen": {str(option): count for option, count in sorted(chosen.items())},
         "unasked": [prompt.item.id for prompt in prompts if not prompt.fits],
         "shortened": sum(prompt.dropped > 0 for prompt in asked), "sentences_dropped": sum(prompt.dropped for prompt in asked),
         "longest_prompt": max(len(prompt.ids) for prompt in asked), "first_tokens": list(prompts[0].ids[:4]),
@@ -136,17 +135,14 @@ def _resume(partial: Path, header: dict[str, Any], batch: int, total: int) -> li
     return lines
 
 
-def _by_group(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Accuracy for each category that the benchmark names, and their plain mean (the seed's own TruthfulQA average)."""
-    groups: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.group is not None:
-            groups.setdefault(outcome.group, []).append(outcome)
-    if not groups:
-        return {}
-    shares = {name: sum(outcome.right for outcome in members) / len(members) for name, members in sorted(groups.items())}
-    return {"groups": {name: {"n": len({outcome.id for outcome in groups[name]}), "accuracy": share} for name, share in shares.items()},
-            "macro_accuracy": sum(shares.values()) / len(shares)}
+def _macro(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The plain mean over a benchmark's categories (the seed's own TruthfulQA average), and calibration where it can be told."""
+    groups = score_outcomes(outcomes).groups
+    figures: dict[str, Any] = {"macro_accuracy": sum(group["accuracy"] for group in groups.values()) / len(groups)} if groups else {}
+    calibration = calibrate(outcomes)
+    if calibration is None:
+        return figures
+    return {**figures, "calibration": {name: value for name, value in calibration.figures().items() if name not in ("bins", "curve")}}
 
 
 def _by_contamination(benchmark: Benchmark, outcomes: Sequence[Outcome], passport: Path) -> dict[str, Any]:
@@ -173,4 +169,4 @@ def _normalised(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _true_share(line: dict[str, Any]) -> float:
     highest = max(line["logprobs"])
     weights = [math.exp(value - highest) for value in line["logprobs"]]
-    return sum(weights[option] for option in line["true"]) / sum(weights)
+    return float(sum(weights[option] for option in line["true"]) / sum(weights))

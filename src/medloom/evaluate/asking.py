@@ -100,15 +100,16 @@ def _written(engine: Engine, benchmark: Benchmark, asking: Asking, prompts: Sequ
             chosen = [number for number, prompt in enumerate(prompts) if waves[number] and prompt.sampling == sampling]
             if not chosen:
                 continue
-            seeds = [[_seed(benchmark, asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])] for number in chosen]
-            for number, branches in zip(chosen, engine.generate([prompts[number].ids for number in chosen], seeds, sampling, shared),
-                                        strict=True):
+            seeds = [[_seed(benchmark, asking, prompts[number], len(texts[number]) + branch) for branch in range(waves[number])]
+                     for number in chosen]
+            found = engine.generate([prompts[number].ids for number in chosen], seeds, sampling, shared)
+            for number, branches in zip(chosen, found, strict=True):
                 texts[number] += [branch.text for branch in branches]
                 ended[number] += [branch.ended for branch in branches]
                 votes[number] += [_read(benchmark, branch.text, prompts[number]) for branch in branches]
     for number, prompt in enumerate(prompts):
         if benchmark.protocol == "meditron":
-            choice, tie = read_meditron(texts[number], prompt.item, benchmark.shots, benchmark.reasons), False
+            choice, tie = read_meditron(texts[number], prompt.item, benchmark.shots, _chains(benchmark)), False
         else:
             choice, tie = self_consistent(votes[number])
         placed = None if choice is None else prompt.place(choice)
@@ -127,8 +128,13 @@ def _more(benchmark: Benchmark, votes: Sequence[int | None], most: int) -> int:
 
 def _read(benchmark: Benchmark, text: str, prompt: Prompt) -> int | None:
     if benchmark.protocol == "meditron":
-        return read_meditron([text], prompt.item, benchmark.shots, benchmark.reasons)
+        return read_meditron([text], prompt.item, 0 if benchmark.mode == "self-consistency" else benchmark.shots, _chains(benchmark))
     return read_choice(text, prompt.item)
+
+
+def _chains(benchmark: Benchmark) -> bool:
+    """Whether the original reads a text as a chain of thought: it goes by the run's name, and `mmlu_medical` has "medical" in it."""
+    return benchmark.reasons or benchmark.kind == "mmlu"
 
 
 def _seed(benchmark: Benchmark, asking: Asking, prompt: Prompt, branch: int) -> int:

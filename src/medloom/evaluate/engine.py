@@ -26,7 +26,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a model wrote: `text` without what stopped it; `ended` is false where it ran out of tokens."""
+    """What a model wrote: `text` without what stopped it, `ids` empty where an engine tells none; `ended` is false where tokens ran out."""
 
     text: str
     ids: tuple[int, ...]

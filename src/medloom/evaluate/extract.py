@@ -27,7 +27,7 @@ from .benchmark import Item
 
 def read_choice(text: str, item: Item) -> int | None:
     """The number, from 0, of the option that a text answers with; None where it answers with none or with several, or holds nothing."""
-    text = _answering(text.replace("\u00a0", " ").strip())
+    text = _answering(text.translate(wording.PLAINER).strip())
     following = wording.NEXT.search(text)
     text = wording.BOXED.sub(" answer: ", text[:following.start()] if following else text)
     text = wording.MARKUP.sub("", text).strip()
@@ -47,7 +47,7 @@ class _Reader(ABC):
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         alone = {self.whole(line) for line in lines} - {None}
         first, last = (self.whole(line) if len(alone) == 1 else None for line in (lines[0], lines[-1]))
-        if first is not None:
+        if first is not None and not wording.CHANGE.search(text, len(lines[0])):
             return first
         for layer in (self.stated, self.called):
             if found := list(layer(text)):
@@ -136,11 +136,11 @@ class _Lettered(_Reader):
         return number
 
     def at(self, rest: str) -> tuple[int | None, int]:
-        found = re.match(self.pattern(r"\(?(LETTER)(?!\w|['\u2019]\w)"), rest)
+        found = re.match(self.pattern(r"\(?(LETTER)(?!\w|'\w)"), rest)
         if found and self.stands_for_itself(found, rest[found.end():]):
             return self.letters.index(found.group(1)), found.end()
         number, end = super().at(rest)
-        small = re.match(self.pattern(r"\(?(LETTER)(?=[)\].]?\s*(?:$|\n)|[)\]])", small=True), rest)
+        small = re.match(self.pattern(r"\(?(LETTER)(?=[)\].]?\s*(?:$|\n)|[)\]]| (?:because|since)\b)", small=True), rest)
         if number is None and small:
             return self.letters.index(small.group(1).upper()), small.end()
         return number, end
@@ -167,7 +167,7 @@ class _Lettered(_Reader):
                 yield self.letters.index(letter)
 
     def opening(self, text: str) -> int | None:
-        found = re.match(self.pattern(r"\(?(LETTER)\s*(?:[).:,;\u2013\u2014-]|\n)"), text)
+        found = re.match(self.pattern(r"\(?(LETTER)\s*(?:[).:,;-]|\n)"), text)
         listed = re.search(self.pattern(r"\n\s*\(?LETTER[).:]"), text)
         several = re.match(self.pattern(r"\(?LETTER\)?\s*[,/]\s*\(?LETTER\b"), text)
         if found is None or listed or several or wording.DENIED.match(text, found.end(1)):
@@ -188,7 +188,7 @@ class _Lettered(_Reader):
     def letters_in(self, text: str) -> set[int]:
         """The options whose letters stand for themselves and are not denied."""
         named = set()
-        for found in re.finditer(self.pattern(r"(?<![\w.'\u2019-])\(?(LETTER)(?![\w'\u2019-])(?!\.\s?[a-z])"), text):
+        for found in re.finditer(self.pattern(r"(?<![\w.'-])\(?(LETTER)(?![\w'-])(?!\.\s?[a-z])"), text):
             after = text[found.end():]
             if not (_article(found.group(1), after) or wording.NAMING.search(text[:found.start()]) or wording.DENIED.match(after)):
                 named.add(self.letters.index(found.group(1)))
@@ -206,19 +206,20 @@ class _Words(_Reader):
         return number
 
     def opening(self, text: str) -> int | None:
-        found = re.match(r"(\w+)\s*(?:[,.;:!/()\u2013\u2014-]|$)", text)
+        found = re.match(r"(\w+)\s*(?:[,.;:!/()-]|$)", text)
         return self.options.index(found.group(1).lower()) if found and found.group(1).lower() in self.options else None
 
     def only(self, text: str) -> int | None:
+        # "Yes or no?" asks once more, "yes or no" does not choose.
         either = "|".join(self.options)
-        if re.search(rf"\b({either})\b,? (?:or|and) ({either})\b", text, re.IGNORECASE):
+        if re.search(rf"\b({either})\b,? (?:or|and) ({either})\b(?!\?)", text, re.IGNORECASE):
             return None
         said = [number for number, word in enumerate(self.options) if self.says(text, re.escape(word))]
         return said[0] if len(said) == 1 else None
 
     def says(self, text: str, word: str) -> bool:
         """Whether a word ends a clause somewhere and is nowhere denied."""
-        denied = re.search(rf"\b(?:not|cannot|can't)\b[^.;\n]*\b{word}\b", text, re.IGNORECASE)
+        denied = re.search(rf"\b(?:not|cannot|can't)\b(?:(?!\bbut\b)[^.;\n])*\b{word}\b", text, re.IGNORECASE)
         return not denied and bool(re.search(rf"(?<!not )\b{word}(?=[.,;:!\"')]|\s*$)", text, re.IGNORECASE | re.MULTILINE))
 
 
@@ -229,8 +230,8 @@ def _answering(text: str) -> str:
 
 
 def _article(letter: str, after: str) -> bool:
-    """Whether a letter is a word of its sentence, the article or the pronoun: `A patient`, `I think`."""
-    return letter in "AI" and bool(re.match(r"[ \t]+[a-zA-Z]", after)) and not wording.GOES_ON.match(after)
+    """Whether a letter is a word of its sentence, the article or the pronoun: `A patient`, `A 54-year-old`, `I think`."""
+    return letter in "AI" and bool(re.match(r"[ \t]+[a-zA-Z0-9]", after)) and not wording.GOES_ON.match(after)
 
 
 def _skip_filler(rest: str) -> str:

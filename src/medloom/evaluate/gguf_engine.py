@@ -16,7 +16,7 @@ from typing import Any
 
 from ..ledger import Refusal
 from ..ledger.files import sha256_file
-from .engine import Ids
+from .engine import Continuation, Ids, Sampling
 
 FIRST_PROBABILITIES = 64  # asked for at first; candidates that are not among them are asked for over the whole vocabulary
 SILENT = -1
@@ -104,6 +104,23 @@ class GGUFEngine:
             found.append([sum(known[tuple(branch[:end])] for end in range(1, len(branch) + 1)) for branch in branches])
         return found
 
+    def generate(self, prompts: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling, shared: int = 0
+                 ) -> list[list[Continuation]]:
+        """See Engine. Plain sampling, none of llama.cpp's further samplers; its frequency penalty counts what the prompt says too."""
+        asked = {"max_tokens": sampling.tokens, "temperature": sampling.temperature, "top_k": 0 if sampling.temperature else 1,
+                 "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "frequency_penalty": sampling.frequency_penalty,
+                 "stop": list(sampling.stop)}
+        found: list[list[Continuation]] = []
+        for prompt, own in zip(prompts, seeds, strict=True):
+            written = []
+            # The first of a call is read without the cache: what was asked before must not show in the last bits.
+            for number, seed in enumerate(own):
+                reply = self._complete({**asked, "prompt": list(prompt), "seed": seed % 2**32, "cache_prompt": bool(found) or number > 0})
+                choice = reply["choices"][0]
+                written.append(Continuation(choice["text"], (), choice["finish_reason"] == "stop"))
+            found.append(written)
+        return found
+
     def __enter__(self) -> GGUFEngine:
         return self
 
@@ -111,12 +128,16 @@ class GGUFEngine:
         self._client.close()
         self._server = None  # its destructor ends the threads and gives back the memory
 
+    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = self._server.handle_completions(request)
+        if "error" in reply:
+            raise Refusal(f"{self._path}: llama.cpp refuses the prompt: {reply['error'].get('message', reply['error'])}")
+        return reply
+
     def _next(self, prompt: Ids, wanted: Ids, cached: bool) -> list[float]:
         for count in sorted({min(FIRST_PROBABILITIES, self._vocabulary), self._vocabulary}):
-            reply = self._server.handle_completions({
+            reply = self._complete({
                 "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached})
-            if "error" in reply:
-                raise Refusal(f"{self._path}: llama.cpp refuses the prompt: {reply['error'].get('message', reply['error'])}")
             likely = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             found = {entry["id"]: float(entry["logprob"]) for entry in likely}
             if all(token in found for token in wanted):

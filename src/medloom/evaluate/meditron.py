@@ -25,11 +25,11 @@ BATCH = 16
 BRANCHES, TEMPERATURE, ALOUD_TOKENS = 10, 0.8, 1024
 STOPS = ("###",)
 SUFFIX, ALOUD = "The answer is:", "Let's think step by step."
+CURLED = "Let\u2019s think step by step."  # PubMedQA's has another apostrophe
+SAFETY = "Answer helpfully, respectfully and truthfully, without anything harmful, and say so where you do not know."
 OPTIONS = 4  # of a TruthfulQA question: one is right, the others are drawn with replacement
-SYSTEM = "Be helpful, respectful, honest and safe. Say so where a question makes no sense, and claim nothing that you do not know."
-# Answers written twice without a space, and what they are taken for; the first that is found counts.
-DOUBLED = {"yesyes": "yes", "nono": "no", "yesno": "yes", "noyes": "no"}
 ACCEPTED = ("a", "b", "c", "d", "e", "yes", "no")
+DOUBLED = {"yesyes": "yes", "nono": "no", "yesno": "yes", "noyes": "no"}
 
 Checkpoint = Literal["raw", "finetuned", "medical"]
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -45,53 +45,35 @@ class Defect:
 
 
 DEFECTS = (
-    Defect("top-token is text",
-           "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
+    Defect("top-token is text", "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
            "questions left without an answer where the paper describes an argmax over next tokens"),
-    Defect("frequency penalty 1.0",
-           "a token loses one logit for every time that it was written",
-           "474 of 500 chains in which readers of the project found no answer"),
-    Defect("first character",
-           "of lettered questions the first character of the text is the answer: 'because' is B, 'cannot say' is C, 'answer: c' is A",
-           "answers to questions that a model refused or reasoned about, at about chance"),
-    Defect("words read whole",
-           "yes and no count only where the text holds nothing else, but for yes and no written twice without a space",
-           "17.8 on PubMedQA for Mistral, and standard deviations of up to 51.1 between seeds of one model"),
-    Defect("TruthfulQA read as words",
-           "TruthfulQA's letters are read as yes and no are: 'B. Because …' is no answer",
-           "accuracies far below the chance of 25 % (2.5, 12.6)"),
-    Defect("maybe never counts",
-           "only a to e, yes and no are accepted",
-           "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
-    Defect("unread answers vote",
-           "in self-consistency an unread branch votes for its own text, and the first branch wins a tie",
+    Defect("frequency penalty 1.0", "a token loses one logit for every time that it was written",
+           "474 of 500 chains of Llama-2-70B on PubMedQA end without an answer that is read"),
+    Defect("first character", "the answer is the first character of the text: 'because' is B, 'cannot say' is C, 'due to' is D",
+           "answers of models that never chose an option"),
+    Defect("maybe never counts", "only a to e, yes and no are accepted", "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
+    Defect("one word or nothing", "for yes, no or maybe, and for TruthfulQA, the whole text must be one word: 'Yes, it does' is not read",
+           "accuracies below chance (2.5 on TruthfulQA, 17.8 on PubMedQA)"),
+    Defect("unread answers vote", "in self-consistency the majority is taken over all branches, an unread one for its whole text",
            "self-consistency can lose a question that a single chain gets right"),
-    Defect("ten branches",
-           "ten are drawn where the paper says five",
-           "the paper's text and its results disagree on the number"),
-    Defect("instruction before the shots",
-           "the instruction stands once, before all demonstrations",
+    Defect("chains by name", "what has medical in its name is read as a chain of thought, and so MMLU-Medical always",
+           "MMLU's answers are read in another way than MedMCQA's, which asks alike"),
+    Defect("ten branches", "ten are drawn where the paper says five", "the paper's text and its results disagree on the number"),
+    Defect("instruction before the shots", "the instruction stands once, before all demonstrations",
            "scores move with the number of shots"),
-    Defect("A to E for four options",
-           "the five-option instruction is used for MedQA with four options",
+    Defect("A to E for four options", "the five-option instruction is used for MedQA with four options",
            "MedQA-4 asked for a letter that is not there"),
-    Defect("question mark added",
-           "a question that ends neither in ? nor in . gets a question mark",
+    Defect("question mark added", "a question that ends neither in ? nor in . gets a question mark",
            "prompts differ from the benchmark's text"),
-    Defect("budget of the first of a batch",
-           "the tokens that an answer may have are those of the first right answer in its batch of sixteen",
-           "a batch that begins with a short answer cuts a longer one"),
-    Defect("equal prompts share an answer",
-           "answers are joined to questions by the prompt's text, so that the last of equal prompts answers for all",
+    Defect("budget of the first of a batch", "an answer may have as many tokens as the first right answer in its batch of sixteen",
+           "a batch that begins with yes cuts maybe short"),
+    Defect("equal prompts share an answer", "answers are joined to questions by the prompt's text: of equal ones the last counts",
            "duplicate questions count as one"),
-    Defect("first row lost",
-           "the loader takes the first question of each MMLU subject for a header",
-           "1862 questions instead of 1871"),
-    Defect("distractors with replacement",
-           "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed (here with one)",
+    Defect("first row lost", "the loader takes the first question of each MMLU subject for a header", "1862 questions instead of 1871"),
+    Defect("distractors with replacement", "TruthfulQA is cut to four options, the wrong ones drawn with replacement, without a seed "
+           "(here with one)",
            "a question can show the same wrong option three times"),
-    Defect("no shots for TruthfulQA",
-           "demonstrations are asked of a training split that it does not have",
+    Defect("no shots for TruthfulQA", "demonstrations are asked of a training split that it does not have",
            "the published one-shot figures cannot be made again"),
 )
 
@@ -123,7 +105,7 @@ def question_block(item: Item) -> str:
     if not item.lettered:
         return "\n".join(part for part in (item.context, item.question) if part)
     question = item.question if item.question.endswith(("?", ".")) else f"{item.question}?"
-    listed = [f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False)]
+    listed = (f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
     return "\n".join([f"Question: {question}", "", "Options:", *listed])
 
 
@@ -141,46 +123,38 @@ def shots(train: Sequence[Item], count: int, seed: int) -> list[Item]:
 def prompt(item: Item, system: str, demonstrations: Sequence[Item] = (), *, cot: bool = False, checkpoint: Checkpoint = "raw") -> str:
     """The whole prompt: instruction, demonstrations, question, suffix; with demonstrations the last line end is cut.
 
-    It goes to a "finetuned" checkpoint in ChatML under the original's role names, and to a "medical" one in ChatML with Llama-2's system
-    text, in our words, before it and with the original's spaces.
+    A finetuned checkpoint has its question in ChatML under the original's role names, a "medical" one under the usual ones behind a
+    text on safety, with spaces after and before the marks.
     """
-    shown = "".join(f"{question_block(shot)}\n{SUFFIX} {gold(shot)}\n\n" for shot in demonstrations)
-    asked = f"{system}\n{shown}{question_block(item)}\n{ALOUD if cot else SUFFIX}" + ("" if demonstrations else "\n")
+    aloud = ALOUD if item.lettered else CURLED
+    shown = "\n\n".join(f"{question_block(shot)}\n{SUFFIX} {gold(shot)}" for shot in demonstrations)
+    body = f"{question_block(item)}\n{aloud if cot else SUFFIX}\n"
+    asked = f"{shown}\n\n{body}".rstrip("\n") if demonstrations else body
     if checkpoint == "finetuned":
-        return f"<|im_start|>question\n{asked}<|im_end|>\n<|im_start|>answer\n"
+        return f"<|im_start|>question\n{system}\n{asked}<|im_end|>\n<|im_start|>answer\n"
     if checkpoint == "medical":
-        return f"<|im_start|> system\n{SYSTEM}<|im_end|>\n <|im_start|> user\n{asked}<|im_end|>\n <|im_start|> assistant\n"
-    return asked
+        return f"<|im_start|> system\n{SAFETY}<|im_end|>\n <|im_start|> user\n{system}\n{asked}<|im_end|>\n <|im_start|> assistant\n"
+    return f"{system}\n{asked}"
 
 
 def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, batch: int = BATCH, checkpoint: Checkpoint = "raw",
                   cot: bool = False) -> list[Posed]:
-    """Every question that the original asks, in its order; MMLU loses the first of each subject.
-
-    Raises Refusal where there are fewer training questions than shots (TruthfulQA has none), and for shots that think aloud.
-    """
-    if benchmark.shots and cot:
-        raise Refusal(f"{benchmark.name}: the original's worked demonstrations were never published as its code reads them; set shots = 0")
+    """Every question that the original asks, in its order; MMLU without the first of each subject. Raises Refusal for too many shots."""
     if benchmark.shots > len(benchmark.train):
         raise Refusal(f"{benchmark.name}: shots = {benchmark.shots}, and there are {len(benchmark.train)} training questions; lower shots")
     items = _asked(benchmark.items, kind)
-    demonstrations = shots(benchmark.train, benchmark.shots, seed)
-    texts = [prompt(item, instruction(kind), demonstrations, cot=cot, checkpoint=checkpoint) for item in items]
+    shown = shots(benchmark.train, benchmark.shots, seed)
+    texts = [prompt(item, instruction(kind), shown, cot=cot, checkpoint=checkpoint) for item in items]
     temperature = TEMPERATURE if benchmark.mode == "self-consistency" else 0.0
+    opening = len(encode([""])[0])  # the beginning token does not count
     posed = []
     for start in range(0, len(items), batch):
-        budget = ALOUD_TOKENS if cot else _tokens(gold(items[start]), encode) + (8 if benchmark.shots else 0)
+        budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) - opening + (8 if benchmark.shots else 0)
         sampling = Sampling(budget, temperature, STOPS, frequency_penalty=1.0)
         part = slice(start, start + batch)
         posed += [Posed(item, text, tuple(ids), sampling)
                   for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
     return posed
-
-
-def _tokens(text: str, encode: Encode) -> int:
-    """How many tokens a text has, without those that open a document."""
-    whole, opening = encode([text, ""])
-    return len(whole) - len(opening)
 
 
 def read_meditron(texts: Sequence[str], item: Item, shots: int, cot: bool) -> int | None:
@@ -190,27 +164,27 @@ def read_meditron(texts: Sequence[str], item: Item, shots: int, cot: bool) -> in
     """
     if not texts:
         return None
-    found = Counter(_read(text.lower(), item, shots, cot) for text in texts).most_common(1)[0][0]
+    # Branches are read as if there were no shots.
+    votes = Counter(_read(text.lower(), item, shots if len(texts) == 1 else 0, cot) for text in texts)
+    found = votes.most_common(1)[0][0]
+    if found not in ACCEPTED:
+        return None
     if item.lettered:
-        number = "abcde".find(found) if len(found) == 1 else -1
+        number = "abcde".find(found)
         return number if 0 <= number < len(item.options) else None
-    return item.options.index(found) if found in item.options and found in ACCEPTED else None
+    return item.options.index(found) if found in item.options else None
 
 
 def _read(text: str, item: Item, shots: int, cot: bool) -> str:
     """One of `ACCEPTED`, or the text itself where the original finds none in it."""
-    said = text.split("\n##")[1].partition("\n")[0].strip() if "\n##" in text else text
+    said = text.split("\n##")[1].partition("\n")[0] if "\n##" in text else text
     if shots:
         said = said.partition("\n\n")[0]
     said = " ".join(re.findall("[a-z0-9]+", said))
     if cot:
         said = said.rpartition("answer is")[2].strip().partition(" ")[0]
-    # A TruthfulQA question, as `_four` leaves it, says which of its options are true.
-    if item.lettered and not item.true:
-        said = said[:1]
-    else:
-        doubled = next((pair for pair in DOUBLED if pair in said), None)
-        said = said.replace(doubled, DOUBLED[doubled]) if doubled else said
+    # Yes or no is read whole, and so is TruthfulQA, whose questions, as `_four` leaves them, say what is true.
+    said = said[:1] if item.lettered and not item.true else DOUBLED.get(said, said)
     return said if said in ACCEPTED else text
 
 

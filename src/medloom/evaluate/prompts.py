@@ -86,18 +86,22 @@ def turned(item: Item, turn: int) -> Item:
     return replace(item, options=item.options[turn:] + item.options[:turn], answer=(item.answer - turn) % len(item.options))
 
 
-def demonstrations(benchmark: Benchmark, seed: int) -> str:
-    """The shots: the training questions with the smallest hash of seed and id, each with its answer, then a blank line.
+def drawn(benchmark: Benchmark, seed: int) -> list[Item]:
+    """The shots of a seed: the training questions with the smallest hash of seed and id, in that order.
 
-    Where the model is to think aloud, those with an explanation, which stands before the answer. Raises Refusal where they are too few.
+    Where the model is to think aloud, of those with an explanation. Raises Refusal where they are too few.
     """
-    mode = benchmark.mode
     known = [item for item in benchmark.train if item.explanation or not benchmark.reasons]
     if len(known) < benchmark.shots:
-        raise Refusal(f"{benchmark.name}: shots = {benchmark.shots} in mode {mode}, and {len(known)} training questions have an "
+        raise Refusal(f"{benchmark.name}: shots = {benchmark.shots} in mode {benchmark.mode}, and {len(known)} training questions have an "
                       "explanation; name a train file with explanations or lower shots")
-    drawn = sorted(known, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]
-    said = ((item, completions(item, mode)[item.answer]) for item in drawn)
+    return sorted(known, key=lambda item: hashlib.sha256(f"{seed}:{item.id}".encode()).digest())[:benchmark.shots]
+
+
+def demonstrations(benchmark: Benchmark, seed: int) -> str:
+    """The shots as they are shown, each with its answer, an explanation before it where there is to be one, then a blank line."""
+    mode = benchmark.mode
+    said = ((item, completions(item, mode)[item.answer]) for item in drawn(benchmark, seed))
     return "".join(f"{block(item, mode)} {(item.explanation or '').strip()}\n{SUFFIX}{answer}\n\n" if benchmark.reasons
                    else f"{block(item, mode)}{answer}\n\n" for item, answer in said)
 
@@ -154,7 +158,7 @@ def _length(prompt: Prompt) -> int:
 
 
 def _tokenised(item: Item, benchmark: Benchmark, shots: str, engine: Engine, dropped: int = 0) -> Prompt:
-    """Prompt and answers cut into tokens together, as one text; what all answers have in common belongs to the prompt.
+    """Prompt and answers cut into tokens together, as one text; what all letters have in common (a space) belongs to the prompt.
 
     Cut apart, a prompt's end and an answer's beginning could become other tokens than those that the model learned.
     """
@@ -167,6 +171,9 @@ def _tokenised(item: Item, benchmark: Benchmark, shots: str, engine: Engine, dro
     whole = engine.encode([text + answer for answer in completions(item, mode)])
     common = next((i for i, column in enumerate(zip(*whole, strict=False)) if len(set(column)) > 1), min(map(len, whole)))
     common = min(common, min(map(len, whole)) - 1)  # an answer that is the beginning of all others keeps its last token
+    if mode == "option-text":  # options that begin alike are still scored whole, as their lengths are counted whole
+        alone = engine.encode([text])[0]
+        common = min(common, next((i for i, (one, other) in enumerate(zip(alone, whole[0], strict=False)) if one != other), len(alone)))
     candidates = tuple(tuple(ids[common:]) for ids in whole)
     if mode == "top-token" and len(set(candidates)) < len(candidates):
         raise Refusal(f"question {item.id}: the tokenizer cannot tell two of the answers{','.join(completions(item, mode))} apart; "

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..ledger import Refusal
 from .benchmark import Item
@@ -42,7 +42,7 @@ class Fields:
 
 
 def rescore(path: Path, *, id: str, gold: str, text: str | None = None, choice: str | None = None, logprobs: str | None = None,
-            options: str | int | None = None, first: Literal[0, 1] | None = None, base: Path | None = None, group: str | None = None,
+            options: str | int | None = None, first: int | None = None, base: Path | None = None, group: str | None = None,
             cluster: str | None = None, asked: str | None = None) -> dict[str, Any]:
     """The score, the calibration and, with `base`, the comparison of the answers in a .jsonl file, ready for JSON.
 

@@ -1,4 +1,4 @@
-"""Our own network as an engine: the shared beginning once, questions padded to the right, the head only where it is needed."""
+"""Our own network as an engine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..ledger.files import sha256_file, sha256_json
-from ..model import Cache, Llama, load_model, load_tokenizer
-from .engine import Ids
+from ..model import Llama, load_model, load_tokenizer
+from .decode import Decoder
+from .engine import Continuation, Ids, Sampling
+from .passage import EMPTY, Passage, Question, Reader
 
+PACKED = 8192  # positions that are computed at once, unless one text has more
 HEAD_ROWS = 2048  # positions that go through the head at once: bounds the memory that a large vocabulary takes
 
 
@@ -27,7 +30,8 @@ class TorchEngine:
         self._tokenizer = load_tokenizer(self._folder)
         self.context = self._model.config.max_positions
         self.batch = batch
-        self._shared: tuple[tuple[int, ...], Cache] = ((), Cache())
+        self._reader = Reader(self._model)
+        self._shared: tuple[tuple[int, ...], Passage] = ((), EMPTY)
 
     def identity(self) -> str:
         """Digest over config.json, the weights and the tokenizer files."""
@@ -42,27 +46,46 @@ class TorchEngine:
     def next_token_logprobs(self, prompts: Sequence[Ids], candidates: Sequence[Ids], shared: int = 0) -> list[list[float]]:
         """See Engine."""
         found: list[list[float]] = [[] for _ in prompts]
-        for rows in self._batches([len(prompt) for prompt in prompts]):
-            hidden = self._hidden([prompts[row][shared:] for row in rows], prompts[rows[0]][:shared])
-            last = torch.tensor([len(prompts[row]) - shared - 1 for row in rows], device=self._device)
-            scores = self._logprobs(hidden[torch.arange(len(rows), device=self._device), last])
-            for row, score in zip(rows, scores, strict=True):
+        for rows in self._batches([len(prompt) - shared for prompt in prompts]):
+            hidden, _ = self._reader.read(self._beginning(prompts[rows[0]][:shared]), [Question(prompts[row][shared:]) for row in rows])
+            for row, score in zip(rows, self._logprobs(hidden), strict=True):
                 found[row] = score[torch.tensor(list(candidates[row]), device=self._device)].tolist()
         return found
 
     @torch.inference_mode()
     def text_logprobs(self, prompts: Sequence[Ids], continuations: Sequence[Sequence[Ids]], shared: int = 0) -> list[list[float]]:
-        """See Engine. The question is computed once; its continuations branch off from it."""
-        found = []
-        for prompt, branches in zip(prompts, continuations, strict=True):
-            cache = self._prefix(prompt[:shared]).expanded(1)
-            first = self._logprobs(self._model(self._tensor([prompt[shared:]]), cache=cache)[:, -1])[0]
-            sums = first[torch.tensor([branch[0] for branch in branches], device=self._device)]
-            if max(map(len, branches)) > 1:
-                inputs = self._tensor([branch[:-1] for branch in branches])
-                hidden = self._model(inputs, cache=cache.expanded(len(branches)))
-                sums = sums + self._sums(hidden, [branch[1:] for branch in branches], [0] * len(branches))
-            found.append(sums.tolist())
+        """See Engine. The question is computed once; its continuations follow it as branches."""
+        found: list[list[float]] = [[] for _ in prompts]
+        sizes = [len(prompt) - shared + sum(map(len, own)) for prompt, own in zip(prompts, continuations, strict=True)]
+        for rows in self._batches(sizes):
+            # The last token of a branch predicts nothing that is asked for.
+            branches = (tuple(branch[:-1] for branch in continuations[row] if len(branch) > 1) for row in rows)
+            questions = [Question(prompts[row][shared:], own) for row, own in zip(rows, branches, strict=True)]
+            hidden, _ = self._reader.read(self._beginning(prompts[rows[0]][:shared]), questions)
+            place, states, targets, sizes_of = len(rows), [], [], []
+            for number, row in enumerate(rows):
+                for branch in continuations[row]:
+                    states += [number, *range(place, place + len(branch) - 1)]
+                    place += len(branch) - 1
+                    targets += list(branch)
+                    sizes_of.append(len(branch))
+            sums = iter(self._summed(hidden, states, targets, sizes_of))
+            for row in rows:
+                found[row] = [next(sums) for _ in continuations[row]]
+        return found
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling, shared: int = 0
+                 ) -> list[list[Continuation]]:
+        """See Engine. Questions of like length are written together."""
+        ends = frozenset(token for token in (self._tokenizer.eos_id, self._tokenizer.document_end_id) if token is not None)
+        decoder = Decoder(self._reader, self._tokenizer.decode, ends)
+        found: list[list[Continuation]] = [[] for _ in prompts]
+        for rows in self._batches([len(prompt) - shared for prompt in prompts]):
+            written = decoder.write(self._beginning(prompts[rows[0]][:shared]), [prompts[row][shared:] for row in rows],
+                                    [seeds[row] for row in rows], sampling)
+            for row, continuations in zip(rows, written, strict=True):
+                found[row] = continuations
         return found
 
     @torch.inference_mode()
@@ -70,10 +93,14 @@ class TorchEngine:
         """For each row, the summed log-probability of its tokens from position `start` (at least 1) on, given those before them."""
         found = [0.0] * len(rows)
         for chosen in self._batches([len(row) for row in rows]):
-            hidden = self._hidden([rows[number][:-1] for number in chosen], ())
-            first = [starts[number] - 1 for number in chosen]
-            sums = self._sums(hidden, [rows[number][start + 1:] for number, start in zip(chosen, first, strict=True)], first)
-            for number, value in zip(chosen, sums.tolist(), strict=True):
+            padded = pad_sequence([torch.tensor(list(rows[number][:-1])) for number in chosen], batch_first=True)
+            hidden = self._model(padded.to(self._device))
+            longest = hidden.shape[1]
+            states = [place * longest + position for place, number in enumerate(chosen)
+                      for position in range(starts[number] - 1, len(rows[number]) - 1)]
+            targets = [token for number in chosen for token in rows[number][starts[number]:]]
+            sums = self._summed(hidden.flatten(0, 1), states, targets, [len(rows[number]) - starts[number] for number in chosen])
+            for number, value in zip(chosen, sums, strict=True):
                 found[number] = value
         return found
 
@@ -81,47 +108,37 @@ class TorchEngine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        del self._model
-        self._shared = ((), Cache())
+        del self._model, self._reader
+        self._shared = ((), EMPTY)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Row numbers, longest first so that what does not fit in memory shows at once, like lengths together."""
-        order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-        for start in range(0, len(order), self.batch):
-            yield order[start:start + self.batch]
+        rows: list[int] = []
+        for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+            if rows and (len(rows) == self.batch or sum(lengths[one] for one in rows) + lengths[row] > PACKED):
+                yield rows
+                rows = []
+            rows.append(row)
+        if rows:
+            yield rows
 
-    def _prefix(self, ids: Ids) -> Cache:
-        """Keys and values of the shared beginning, kept until another one is asked for."""
+    def _beginning(self, ids: Ids) -> Passage:
+        """The shared beginning as it was read, kept until another one is asked for."""
         wanted = tuple(ids)
         if self._shared[0] != wanted:
-            cache = Cache()
-            if wanted:
-                self._model(self._tensor([wanted]), cache=cache)
-            self._shared = (wanted, cache)
+            self._shared = (wanted, self._reader.read_beginning(wanted))
         return self._shared[1]
-
-    def _hidden(self, rows: Sequence[Ids], prefix: Ids) -> Tensor:
-        """Hidden states [rows, longest, hidden_size]. Padding stands to the right, where no earlier position can look."""
-        cache = self._prefix(prefix).expanded(len(rows)) if prefix else None
-        hidden: Tensor = self._model(self._tensor(rows), cache=cache)
-        return hidden
 
     def _logprobs(self, hidden: Tensor) -> Tensor:
         return self._model.logits(hidden).float().log_softmax(-1)
 
-    def _sums(self, hidden: Tensor, targets: Sequence[Ids], first: Sequence[int]) -> Tensor:
-        """Row by row, the summed log-probability of `targets`, the first of them predicted at position `first`: [rows]."""
-        row = torch.tensor([number for number, ids in enumerate(targets) for _ in ids], dtype=torch.long, device=self._device)
-        column = torch.tensor([start + i for start, ids in zip(first, targets, strict=True) for i in range(len(ids))],
-                              dtype=torch.long, device=self._device)
-        wanted = torch.tensor([token for ids in targets for token in ids], dtype=torch.long, device=self._device)
+    def _summed(self, hidden: Tensor, states: Sequence[int], targets: Ids, sizes: Sequence[int]) -> list[float]:
+        """The log-probabilities of `targets`, each predicted by a row of `hidden`, [rows, hidden_size], summed in groups of `sizes`."""
+        place = torch.tensor(states, dtype=torch.long, device=self._device)
+        wanted = torch.tensor(targets, dtype=torch.long, device=self._device)
         values = torch.zeros(len(wanted), dtype=torch.float64, device=self._device)
         for start in range(0, len(wanted), HEAD_ROWS):
             part = slice(start, start + HEAD_ROWS)
-            scores = self._logprobs(hidden[row[part], column[part]])
-            values[part] = scores.gather(1, wanted[part, None])[:, 0].double()
-        # Row by row, not scattered: on a GPU a scattered sum adds in another order each time.
-        return torch.stack([own.sum() for own in torch.split(values, [len(ids) for ids in targets])])
-
-    def _tensor(self, rows: Sequence[Ids]) -> Tensor:
-        return pad_sequence([torch.tensor(list(row), dtype=torch.long) for row in rows], batch_first=True).to(self._device)
+            values[part] = self._logprobs(hidden[place[part]]).gather(1, wanted[part, None])[:, 0].double()
+        # Group by group, not scattered: on a GPU a scattered sum adds in another order each time.
+        return [float(own.sum()) for own in torch.split(values, list(sizes))]

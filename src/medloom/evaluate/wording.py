@@ -18,6 +18,8 @@ def for_letters(pattern: str, letters: str) -> str:
     return pattern.replace("LETTER", f"[{letters}]")
 
 
+# Typographic characters, so that no pattern below needs them.
+PLAINER = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " "})
 # Where a model ends thinking aloud before it answers; the opening tag often stands in the prompt, and not in what the model wrote.
 THOUGHT = re.compile(r"</(?:think(?:ing)?|thoughts?|reasoning|scratchpad)>", re.IGNORECASE)
 # LaTeX's way of stating a result.
@@ -26,7 +28,7 @@ BOXED = re.compile(r"\\f?box(?:ed)?\b\s*")
 MARKUP = re.compile(r"""
     \\(?:text|textbf|mathrm|mathbf|rm)\b\s* | \\[()\[\]]
     | </?\w+> | <{2,} | >{2,}
-    | [*`$\#{}"\u201c\u201d]
+    | [*`$\#{}"]
     | (?<!\w)_+ | _+(?!\w)
     """, re.VERBOSE)
 
@@ -39,7 +41,7 @@ NEXT = re.compile(r"""
 
 # What announces an answer.
 CUE = re.compile(r"\b" + _any(
-    "answers?", "ans", "solution", "conclude", "actually", "leaving",
+    r"answers?(?:_\w+)?", "ans", "solution", "conclude", "actually", "leaving",
     "(?:correct|right|best|likely|final|only) (?:option|choice|diagnosis|one|response|guess)",
     r"(?:option|choice)(?= is\b|\s*[:=])",
     "(?:I|we)(?:'d| would|'ll| will)? (?:choose|select|pick|go with|opt for|say)",
@@ -50,7 +52,7 @@ CUE = re.compile(r"\b" + _any(
 
 # What may stand between the announcement and the answer: "the answer [to this question is most likely: the option] C".
 FILLER = re.compile("(?:" + _any(
-    r"[\s:=\-\u2013\u2014>,'\u2018\u2019(\[]",
+    r"[\s:=\->,'(\[]",
     r"\b" + _any(
         "is", "was", "are", "would", "should", "must", "will", "be", "has to", "es", "ist", "est", "that", "the", "it", "one", "in fact",
         "therefore", "thus", "hence", "then", "so", "clearly", "most", "likely", "probably", "definitely", "indeed", "simply", "really",
@@ -64,8 +66,9 @@ NOT = re.compile(r"(?:not|neither|n't|cannot be|isn't)\b", re.IGNORECASE)
 TURN = re.compile(r"\b(?:(?:but|rather|instead)\b[\s,:]*)+")
 SENTENCE = re.compile(r"[^.;\n]*")
 
-# What denies the letter before it, in the same clause: "B (the insulin) is wrong".
+# What denies the letter before it, at once or in the same clause: "B: wrong", "B (the insulin) is wrong".
 DENIED = re.compile(
+    r"[^\w,\n]*(?:wrong|incorrect|false|no|not)\b|"
     r"[^\w,\n]*(?:[^.,;\n]{0,60}?\b)?(?:is|are|was|seems|would be|looks)(?: clearly| also| therefore| simply)? ?"
     + _any("n[o']t", "incorrect", "wrong", "false", "unlikely", "excluded", "ruled out", "inappropriate", "less likely"), re.IGNORECASE)
 # What denies an option's text, put in for {0}.
@@ -76,7 +79,7 @@ DENIED_TEXT = (
 # The options listed once more, A and then B at the beginnings of lines.
 LISTED = re.compile(r"\(?A[).:][^\n]*\n\s*(?:[-\u2022]\s*)?\(?B[).:]")
 # A second letter beside the first: "A or C", "A/C", "A as well as C".
-ANOTHER = re.compile(r"[\s).\]']*(?:or|and|/|&|and/or|as well as|nor)\s*(?:option |choice )?\(?([A-Za-z])(?!\w|['\u2019]\w)")
+ANOTHER = re.compile(r"[\s).\]']*(?:or|and|/|&|and/or|as well as|nor)\s*(?:option |choice )?\(?([A-Za-z])(?!\w|'\w)")
 # Words after a letter that show it to be the answer, and neither an article ("A patient") nor a genus ("E. coli").
 GOES_ON = re.compile(r"\.?,?\s+" + _any(
     "because", "since", "as", "which", "is", "or", "for", "due", "given", "and", "but", "with", "in", "by", "based", "according", "would",
@@ -85,6 +88,10 @@ GOES_ON = re.compile(r"\.?,?\s+" + _any(
 NAMING = re.compile(r"\b" + _any(
     "vitamin", "hepatitis", "group", "types?", "factor", "grade", "stage", "class", "influenza", "protein", "blood",
     "not", "neither", "nor", "rules? out", "excludes?", "eliminate") + " $", re.IGNORECASE)
+
+# A model takes back what it said first.
+CHANGE = re.compile(
+    r"\b" + _any("correction", "wait", "actually", "on second thought", "sorry", "rather", "instead") + r"\b", re.IGNORECASE)
 
 # An option called right by its letter: "option C, the only one that lowers it, is the most likely".
 CALLED = (
@@ -95,8 +102,8 @@ CALLED = (
     + ")* ?(?:the )?(?:most |single )?"
     + _any("likely", "best", "better", "correct", "right", "appropriate", "preferred", "answer", "true", "fit", "fitting", "one", "drug",
            "as the"))
-# An option concluded upon: "so C.", "only C remains", "C? Yes", "C it is".
+# An option concluded upon: "so C.", "only C remains", "C? Yes", "C it is", "C: correct".
 CONCLUDED = "|".join((
     r"\b(?i:so|thus|hence|therefore),? \(?(LETTER)(?=\)?\s*(?:[.;,]|$))",
     r"\bonly \(?(LETTER)\)? (?:remains|is left|fits)",
-    r"\b(LETTER)(?:\?\W*(?i:yes)| it is\b)"))
+    r"\b(LETTER)(?:\?\W*(?i:yes)| it is\b|\)?[).:]*\s+(?i:correct|right|yes|true)\b)"))

@@ -9,4 +9,5 @@ from .rules import GuidelineSource, Rules, registry
 from .tables import Base, Benchmark, Card, Evaluation, Export, Finetuning, Grid, Hardware, Layout, Lora, OtherModel, Shape, Training, World
 
 __all__ = ["Base", "Benchmark", "Card", "Cluster", "Corpus", "Evaluation", "Export", "Finetuning", "Grid", "GuidelineSource", "Hardware",
-           "Layout", "Lora", "OtherModel", "Recipe", "RecipeError", "Rules", "Shape", "Source", "Training", "World", "read_recipe", "registry"]
+           "Layout", "Lora", "OtherModel", "Recipe", "RecipeError", "Rules", "Shape", "Source", "Training", "World", "read_recipe",
+           "registry"]
