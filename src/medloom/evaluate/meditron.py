@@ -48,7 +48,7 @@ DEFECTS = (
     Defect("top-token is text", "the log-probability branch cannot be reached: one token is written, greedily, from the whole vocabulary",
            "questions left without an answer where the paper describes an argmax over next tokens"),
     Defect("frequency penalty 1.0", "a token loses one logit for every time that it was written",
-           "474 of 500 chains of Llama-2-70B on PubMedQA end without an answer that is read"),
+           "texts that lose the thread, among the 474 of 500 chains of Llama-2-70B on PubMedQA in which no answer was read"),
     Defect("first character", "the answer is the first character of the text: 'because' is B, 'cannot say' is C, 'due to' is D",
            "answers of models that never chose an option"),
     Defect("maybe never counts", "only a to e, yes and no are accepted", "PubMedQA cannot reach 100 %: 11 % of its answers are maybe"),
