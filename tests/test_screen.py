@@ -14,7 +14,7 @@ from medloom.screen import cautions, probability
     (0.29, 0.40, []),
 ])
 def test_scores_that_show_no_knowledge_are_named(low: float, high: float, says: list[str]) -> None:
-    row = {"model": "tiny", "benchmark": "medqa", "chance": 0.25, "majority": 0.28, "wilson_low": low, "wilson_high": high}
+    row = {"model": "tiny", "benchmark": "medqa", "chance": 0.25, "majority": 0.28, "accuracy_low": low, "accuracy_high": high}
     assert cautions({"comparisons": [row]}) == says
 
 

@@ -38,11 +38,11 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for row in summary["comparisons"]:
         asked = f"  {row['model']} on {row['benchmark']}:"
-        if row["wilson_high"] < row["chance"]:
+        if row["accuracy_high"] < row["chance"]:
             lines.append(f"{asked} below chance, which is a matter of how it answers and not of what it knows")
-        elif row["wilson_low"] <= row["chance"]:
+        elif row["accuracy_low"] <= row["chance"]:
             lines.append(f"{asked} at chance, no knowledge is shown")
-        elif row["wilson_low"] <= row["majority"]:
+        elif row["accuracy_low"] <= row["majority"]:
             lines.append(f"{asked} above chance, not shown to be above always giving the commonest answer")
     return lines
 
@@ -123,7 +123,7 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
         if last not in (None, row["benchmark"]):
             table.add_section()
         last = row["benchmark"]
-        interval = f"{_percent(row['accuracy'])} [{_percent(row['wilson_low'])}, {_percent(row['wilson_high'])}]"
+        interval = f"{_percent(row['accuracy'])} [{_percent(row['accuracy_low'])}, {_percent(row['accuracy_high'])}]"
         change = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), _percent(row["chance"]), interval,
                       _percent(row["base_accuracy"]), change, probability(row["holm_p"]))

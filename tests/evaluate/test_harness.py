@@ -109,7 +109,7 @@ def found(place: Path, folder: Path, answered: dict[str, list[Path]], llamacpp: 
         {"name": "hf", "model": "hf", "model_args": {**ours, "dtype": "float32"}, "tasks": [*TASKS, *OTHERS]},
         {"name": "server", "model": "medloom", "model_args": {"url": llamacpp[0], "tokenizer": str(folder)},
          "tasks": ["last_word", "written"]},
-        {"name": "medloom", "model": "medloom", "model_args": ours, "tasks": [*TASKS, "no_context", "rolling"]}]
+        {"name": "medloom", "model": "medloom", "model_args": ours, "tasks": [*TASKS, "no_context", "rolling", "last_word", "written"]}]
     return run(place, runs, [[str(path) for path in files] for files in answered.values()], llamacpp[1])
 
 
@@ -145,13 +145,15 @@ def test_our_engine_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -
 
 
 @pytest.mark.slow
-def test_a_server_in_lm_eval_gives_its_models_numbers(found: dict[str, Any]) -> None:
-    for theirs, sample in zip(found["hf"]["samples"]["last_word"], found["server"]["samples"]["last_word"], strict=True):
+@pytest.mark.parametrize("which", ["server", "medloom"])
+def test_what_stands_alone_and_what_is_written_are_its_models(found: dict[str, Any], which: str) -> None:
+    hf, ours = found["hf"], found[which]
+    for theirs, sample in zip(hf["samples"]["last_word"], ours["samples"]["last_word"], strict=True):
         assert logprobs(sample) == pytest.approx(logprobs(theirs), abs=1e-4)
         assert [pair[1] for pair in sample["filtered_resps"]] == [pair[1] for pair in theirs["filtered_resps"]]
-    assert found["server"]["results"]["last_word"]["acc,none"] == found["hf"]["results"]["last_word"]["acc,none"] == pytest.approx(2 / 5)
-    assert found["server"]["samples"]["written"][1]["filtered_resps"] == [" may"]
-    for theirs, sample in zip(found["hf"]["samples"]["written"], found["server"]["samples"]["written"], strict=True):
+    assert ours["results"]["last_word"]["acc,none"] == hf["results"]["last_word"]["acc,none"] == pytest.approx(2 / 5)
+    assert ours["samples"]["written"][1]["filtered_resps"] == [" may"]
+    for theirs, sample in zip(hf["samples"]["written"], ours["samples"]["written"], strict=True):
         assert sample["filtered_resps"][0].strip() == theirs["filtered_resps"][0].strip()  # theirs has lost its first space
 
 

@@ -137,3 +137,11 @@ def test_shots_need_training_questions(questions: Path) -> None:
         read_benchmark(entry("medqa", shots=7), questions, questions)
     with pytest.raises(Refusal, match="TruthfulQA has no training questions"):
         truthfulqa.read(questions, "train")
+
+
+def test_two_questions_under_one_id_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "test.json"
+    path.write_text('{"a": {"question": "q", "options": {"A": "x", "B": "y"}, "answer_idx": "A"},'
+                    ' "a": {"question": "r", "options": {"A": "x", "B": "y"}, "answer_idx": "B"}}')
+    with pytest.raises(Refusal, match="'a' stands twice"):
+        read_benchmark(recipe.Benchmark(name="m", kind="medqa", path=""), path)

@@ -125,9 +125,18 @@ def _table(path: Path, form: str) -> list[Row]:
     return _numbered(path, rows)
 
 
+def _apart(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ: of two questions under one id, the first would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in {other for other, _ in pairs[:number]})
+        raise Refusal(f"{path}: {twice!r} stands twice in one object; give each question an id of its own")
+    return found
+
+
 def _json(path: Path, text: str) -> list[Row]:
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=lambda pairs: _apart(path, pairs))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # MedMCQA's and others' .json files hold one object a line
             return _lines(path, text)
