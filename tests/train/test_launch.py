@@ -91,7 +91,7 @@ except Stopped as stopped:
 
 def test_a_signal_reaches_the_ranks_and_they_stop_in_their_own_time(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", LAUNCH, tmp_path], stderr=subprocess.PIPE, text=True)
-    until(lambda: (tmp_path / "pid-0").exists() and (tmp_path / "pid-1").exists())
+    until(lambda: all((tmp_path / f"pid-{rank}").is_file() and (tmp_path / f"pid-{rank}").read_text() for rank in (0, 1)))
     parent.send_signal(signal.SIGUSR1)
     _, said = parent.communicate(timeout=60)
     assert parent.returncode == 1 and said.startswith("stopped by ") and said.endswith("run again to go on\n") and "Traceback" not in said
@@ -99,7 +99,7 @@ def test_a_signal_reaches_the_ranks_and_they_stop_in_their_own_time(tmp_path: Pa
 
 def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", LAUNCH, tmp_path])
-    until(lambda: (tmp_path / "pid-0").exists() and (tmp_path / "pid-1").exists())
+    until(lambda: all((tmp_path / f"pid-{rank}").is_file() and (tmp_path / f"pid-{rank}").read_text() for rank in (0, 1)))
     ranks = [int((tmp_path / f"pid-{rank}").read_text()) for rank in (0, 1)]
     torchrun = int(Path(f"/proc/{ranks[0]}/stat").read_text().rpartition(")")[2].split()[1])
     parent.kill()
@@ -109,7 +109,7 @@ def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
 
 def test_torchrun_that_is_killed_takes_its_ranks_along_and_is_no_success(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", LAUNCH, tmp_path], stderr=subprocess.PIPE, text=True)
-    until(lambda: (tmp_path / "pid-0").exists() and (tmp_path / "pid-1").exists())
+    until(lambda: all((tmp_path / f"pid-{rank}").is_file() and (tmp_path / f"pid-{rank}").read_text() for rank in (0, 1)))
     ranks = [int((tmp_path / f"pid-{rank}").read_text()) for rank in (0, 1)]
     torchrun = int(Path(f"/proc/{ranks[0]}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(torchrun, signal.SIGKILL)
