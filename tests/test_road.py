@@ -56,7 +56,8 @@ def test_the_summary_keeps_the_fields_that_others_read(walked: tuple[Path, dict[
     root, summary = walked
     assert summary == json.loads((root / "summary.json").read_text())
     assert {(row["benchmark"], row["model"], row["base"]) for row in summary["comparisons"]} == {
-        (benchmark, model, "base") for benchmark in ("invented-exam", "invented-trials") for model in ("pretrained", "finetuned")}
+        (benchmark, model, "base") for benchmark in ("invented-exam", "invented-trials", "general-quiz")
+        for model in ("pretrained", "finetuned")}
     for row in summary["comparisons"]:
         assert row["n"] == 12 and row["low"] <= row["difference"] <= row["high"] and 0 <= row["p_value"] <= 1
         assert row["difference"] == pytest.approx(row["accuracy"] - row["base_accuracy"])
