@@ -275,13 +275,13 @@ class Road:
     def _add_evaluation(self) -> None:
         for name, model in self.models.items():
             for benchmark in self.recipe.evaluate.benchmarks:
-                self._add_answers(f"{name}-{benchmark.name}", benchmark, model)
+                self._add_answers(name, benchmark, model)
             if self._corpus is not None:
                 self._add_heldout(name, model)
         for other in self.recipe.evaluate.models:
             for benchmark in self.recipe.evaluate.benchmarks:
                 place = None if other.path is None else self.recipe.locate(other.path)
-                self._add_answers(f"{other.name}-{benchmark.name}", benchmark, place, other=other)
+                self._add_answers(other.name, benchmark, place, other=other)
 
     def _add_answers(self, name: str, benchmark: Benchmark, model: Place | None, *, gguf: str | None = None,
                      other: OtherModel | None = None) -> Step:
@@ -306,12 +306,12 @@ class Road:
                                  passport=place / FILE if place is not None and (place / FILE).is_file() else None)
             if asked.protocol == "medloom":
                 same = {key: value for key, value in figures.items() if key != "questions_per_second"}
-                write_lm_eval(space.out, name.removesuffix(f"-{benchmark.name}"), asked, answers, same, seed=(asked.seeds or (seed,))[0])
+                write_lm_eval(space.out, name, asked, answers, same, seed=(asked.seeds or (seed,))[0])
             return figures
 
         params = {"benchmark": _asked(benchmark), "protocol": settings.protocol, "seed": seed, "device": settings.device,
                   "batch": settings.batch, **({"model": other.model_dump(mode="json", exclude={"path", "tokenizer"})} if other else {})}
-        return self._add(Step(f"evaluate-{name}", work, ("evaluate", "model", "passport"), params=params, inputs=inputs))
+        return self._add(Step(f"evaluate-{name}-{benchmark.name}", work, ("evaluate", "model", "passport"), params=params, inputs=inputs))
 
     def _add_heldout(self, name: str, model: Place) -> None:
         settings = self.recipe.evaluate
@@ -336,7 +336,7 @@ class Road:
             exact = kind in ("F32", "F16", "BF16")
             export = self._export_exact(kind) if exact else self._quantise(kind)
             for benchmark in self.recipe.evaluate.benchmarks:
-                self._add_answers(f"{kind}-{benchmark.name}", benchmark, export, gguf=kind)
+                self._add_answers(kind, benchmark, export, gguf=kind)
             if self._corpus is not None:
                 self._add_measure(kind, export)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,6 +129,16 @@ def print_tables(tables: Iterable[Table]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for table in tables:
         console.print(table)
+
+
+def print_report(report: dict[str, Any], places: Sequence[Path], as_json: bool, quiet: bool) -> None:
+    """A report that was drawn as a page, the first of `places`, and as Markdown, the last, which is printed."""
+    if as_json:
+        print_json({**report, "files": [str(place) for place in places]})
+        return
+    typer.echo(places[-1].read_text(encoding="utf-8"))
+    if not quiet:
+        typer.echo(f"The same as a page with plots: {places[0]}", err=True)
 
 
 def print_json(value: Any) -> None:

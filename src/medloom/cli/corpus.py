@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Fallback, Json, Out, Quiet, RecipeFile, Set, app, existing, print_json, print_tables, recipe_of, walk
+from .common import Fallback, Json, Out, Quiet, RecipeFile, Set, app, existing, print_json, print_report, print_tables, recipe_of, walk
 
 corpora = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Fallback,
                       help="Files to cleaned, deduplicated, decontaminated, mixed, packed tokens. `medloom corpus RECIPE` builds them.",
@@ -32,13 +32,7 @@ def corpus_report(run: Annotated[Path, typer.Argument(metavar="DIR", help="Where
     """Draw what came in, what went out and why, source by source: a page with plots and a Markdown file, left in DIR."""
     from ..corpus import draw_report
 
-    report, places = draw_report(existing(run))
-    if as_json:
-        print_json({**report, "files": [str(place) for place in places]})
-    else:
-        typer.echo(places[-1].read_text(encoding="utf-8"))
-        if not quiet:
-            typer.echo(f"The same as a page with plots: {places[0]}", err=True)
+    print_report(*draw_report(existing(run)), as_json, quiet)
 
 
 @corpora.command("mixture", epilog="Example: medloom corpus mixture recipes/meditron-7b.toml")

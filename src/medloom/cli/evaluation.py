@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Fallback, Json, Out, Quiet, RecipeFile, Set, app, existing, print_json, recipe_of, walk
+from .common import Fallback, Json, Out, Quiet, RecipeFile, Set, app, existing, print_json, print_report, recipe_of, walk
 
 evaluations = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Fallback,
                           help="Ask models questions and draw what came of it. `medloom evaluate RECIPE` asks them.",
@@ -20,11 +20,11 @@ def evaluate(recipe: RecipeFile, set_: Set = None, out: Out = None,
              protocol: Annotated[str | None, typer.Option(help="medloom, or meditron: the original's, defects and all.")] = None,
              as_json: Json = False, quiet: Quiet = False) -> None:
     """Walk a recipe's road as far as the answers to every benchmark, with the paired comparison to the base model."""
-    from ..evaluate import DEFECTS
-
     read = recipe_of(recipe, [*(set_ or ()), *([f"evaluate.protocol={protocol}"] if protocol else [])])
     walk(read, out, "evaluate", as_json, quiet)
     if read.evaluate.protocol == "meditron" and not quiet:
+        from ..evaluate import DEFECTS
+
         typer.echo("The original's protocol, with what is wrong with it:", err=True)
         for defect in DEFECTS:
             typer.echo(f"  {defect.name}: {defect.effect}", err=True)
@@ -36,13 +36,7 @@ def evaluate_report(run: Annotated[Path, typer.Argument(metavar="DIR", help="Whe
     """Draw what was asked and answered: a page with plots and a Markdown file, left in DIR."""
     from ..evaluate import draw_evaluation
 
-    report, places = draw_evaluation(existing(run))
-    if as_json:
-        print_json({**report, "files": [str(place) for place in places]})
-    else:
-        typer.echo(places[-1].read_text(encoding="utf-8"))
-        if not quiet:
-            typer.echo(f"The same as a page with plots: {places[0]}", err=True)
+    print_report(*draw_evaluation(existing(run)), as_json, quiet)
 
 
 @app.command(epilog="Example: medloom compare runs/a runs/b   or   medloom compare samples_a.jsonl samples_b.jsonl")

@@ -6,21 +6,19 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json, write_text
-from ..passport import Question, contamination, read_sketch
 from .asking import Asking, Line, ask, askings, posed, unasked
 from .benchmark import Benchmark
-from .calibration import calibrate
-from .contaminated import split_by_contamination
+from .calibration import calibrate, softmax
 from .engine import Engine
 from .meditron import DEFECTS
 from .prompts import Prompt, shared_beginning
-from .scoring import Outcome, choose, read_answers, score_outcomes
+from .scoring import Outcome, Score, choose, read_answers, score_outcomes
 
 
 def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress: Progress, state: Path | None = None,
@@ -55,11 +53,12 @@ def answer(engine: Engine, benchmark: Benchmark, out: Path, seed: int, progress:
     write_text(out, "".join(line + "\n" for one in passes for line in one.placed()))
     for one in passes:
         one.partial.unlink()
-    figures = {**_figures(benchmark, passes[0].prompts, read_answers(out)), "shared_tokens": passes[0].shared}
+    outcomes = read_answers(out)
+    figures = {**_figures(benchmark, passes[0].prompts, outcomes), "shared_tokens": passes[0].shared}
     if benchmark.mode == "option-text" and not benchmark.generates:
         figures |= _normalised([json.loads(line) for line in passes[0].lines])
     if passport is not None:
-        figures["contamination"] = _by_contamination(benchmark, read_answers(out), passport)
+        figures["contamination"] = _by_contamination(benchmark, outcomes, passport)
     if fresh:
         figures["questions_per_second"] = fresh / max(seconds, 1e-9)
     return figures
@@ -82,7 +81,7 @@ class _Pass:
                                            prompt.sampling.tokens if prompt.sampling else 0] for prompt in self.prompts])}
         self.lines = _resume(partial, header, engine.batch, len(self.order))
 
-    def ask_rest(self) -> Any:
+    def ask_rest(self) -> Iterator[int]:
         """Answer what is left, batch by batch; gives the size of each."""
         with self.partial.open("ab") as stream:
             for start in range(len(self.lines), len(self.order), self.engine.batch):
@@ -108,8 +107,9 @@ def _json(line: Line) -> str:
 def _figures(benchmark: Benchmark, prompts: Sequence[Prompt], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The score and what it rests on; of the prompts, the first asking's."""
     asked = [prompt for prompt in prompts if prompt.fits]
+    score = score_outcomes(outcomes)
     figures = {
-        **score_outcomes(outcomes).figures(), **_macro(outcomes), "mode": benchmark.mode, "shots": benchmark.shots,
+        **score.figures(), **_macro(score), **_calibration(outcomes), "mode": benchmark.mode, "shots": benchmark.shots,
         "protocol": benchmark.protocol, "available": benchmark.available, "integrity": benchmark.integrity,
         "unasked": [prompt.item.id for prompt in prompts if not prompt.fits],
         "shortened": sum(prompt.dropped > 0 for prompt in asked), "sentences_dropped": sum(prompt.dropped for prompt in asked),
@@ -135,17 +135,25 @@ def _resume(partial: Path, header: dict[str, Any], batch: int, total: int) -> li
     return lines
 
 
-def _macro(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The plain mean over a benchmark's categories (the seed's own TruthfulQA average), and calibration where it can be told."""
-    groups = score_outcomes(outcomes).groups
-    figures: dict[str, Any] = {"macro_accuracy": sum(group["accuracy"] for group in groups.values()) / len(groups)} if groups else {}
-    calibration = calibrate(outcomes)
-    if calibration is None:
-        return figures
-    return {**figures, "calibration": {name: value for name, value in calibration.figures().items() if name not in ("bins", "curve")}}
+def _macro(score: Score) -> dict[str, Any]:
+    """The plain mean over a benchmark's categories (the seed's own TruthfulQA average)."""
+    shares = [group["accuracy"] for group in score.groups.values()]
+    return {"macro_accuracy": sum(shares) / len(shares)} if shares else {}
+
+
+def _calibration(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Calibration where it can be told, without what only a plot wants."""
+    found = calibrate(outcomes)
+    if found is None:
+        return {}
+    return {"calibration": {name: value for name, value in found.figures().items() if name not in ("bins", "curve")}}
 
 
 def _by_contamination(benchmark: Benchmark, outcomes: Sequence[Outcome], passport: Path) -> dict[str, Any]:
+    # Imported here: it brings pyarrow, which most evaluations have no use for.
+    from ..passport import Question, contamination, read_sketch
+    from .contaminated import split_by_contamination
+
     questions = [Question(item.id, "\n".join(part for part in (item.context, item.question) if part)) for item in benchmark.items]
     return split_by_contamination(outcomes, contamination(read_sketch(passport), questions).rows)
 
@@ -162,11 +170,5 @@ def _normalised(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
                   for line, own in zip(lines, sizes, strict=True)]
         figures[name] = sum(choice == line["gold"] for choice, line in zip(chosen, lines, strict=True)) / len(lines)
     if all("true" in line for line in lines):
-        figures["mc2"] = math.fsum(_true_share(line) for line in lines) / len(lines)
+        figures["mc2"] = math.fsum(float(softmax(line["logprobs"])[line["true"]].sum()) for line in lines) / len(lines)
     return figures
-
-
-def _true_share(line: dict[str, Any]) -> float:
-    highest = max(line["logprobs"])
-    weights = [math.exp(value - highest) for value in line["logprobs"]]
-    return float(sum(weights[option] for option in line["true"]) / sum(weights))

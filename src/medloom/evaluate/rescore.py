@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,12 @@ from typing import Any
 from ..ledger import Refusal
 from .benchmark import Item
 from .calibration import calibrate
+from .extract import read_choice
 from .labels import Options, counted_from, guess_options, options_of, worded, words_of
 from .medqa import LETTERS
 from .records import field, read_records
 from .scoring import Outcome, Unpaired, choose, compare_outcomes, score_outcomes
+from .votes import self_consistent
 
 Records = list[tuple[str, dict[str, Any]]]
 
@@ -155,16 +156,10 @@ class _Reader:
 
     def _read(self, texts: Any, where: str, options: Options, name: str, gold: int) -> tuple[int | None, bool]:
         """The choice that a text holds, or that most of several do."""
-        from .extract import read_choice
-
         texts = texts if isinstance(texts, list) else [texts]
         if not all(text is None or isinstance(text, str) for text in texts):
             raise Refusal(f"{where}: {self.fields.text} must hold a text or a list of texts")
         # Where an option's words are not known, those stand in by which people call it.
         words = options.texts or tuple(f"option {letter}" for letter in LETTERS[:options.count])
         item = Item(name, "", words, gold, lettered=options.lettered)
-        votes = Counter(read for text in texts if text and (read := read_choice(text, item)) is not None)
-        if not votes:
-            return None, False
-        most = max(votes.values())
-        return next(iter(votes.most_common(1)))[0], list(votes.values()).count(most) > 1
+        return self_consistent([read_choice(text, item) for text in texts if text])

@@ -159,15 +159,19 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """"better" or "worse" only where the test shows it, at 5 % after adjustment where there is one."""
-        p_value = self.p_value if self.holm_p is None else self.holm_p
-        if p_value >= LEVEL:
-            return "not shown to differ"
-        return "better" if self.difference > 0 else "worse"
+        """See `in_words`."""
+        return in_words(self.difference, self.p_value, self.holm_p)
 
     def figures(self) -> dict[str, Any]:
         """Every field and the verdict, ready for JSON."""
         return {**asdict(self), "verdict": self.verdict}
+
+
+def in_words(difference: float, p_value: float, holm_p: float | None) -> str:
+    """"better" or "worse" only where the test shows it, at 5 % after adjustment where there is one."""
+    if (p_value if holm_p is None else holm_p) >= LEVEL:
+        return "not shown to differ"
+    return "better" if difference > 0 else "worse"
 
 
 def choose(logprobs: Sequence[float]) -> tuple[int, bool]:
@@ -210,7 +214,8 @@ def score_outcomes(outcomes: Sequence[Outcome]) -> Score:
     questions = _by(outcomes, lambda outcome: outcome.id)
     askings = _by(outcomes, lambda outcome: outcome.asked)
     by_asking = {asked: sum(outcome.right for outcome in members) / len(members) for asked, members in askings.items()}
-    answers, clusters, (low, high) = len(outcomes), _clusters(outcomes), _interval(outcomes)
+    answers, clusters = len(outcomes), _clusters(outcomes)
+    low, high = _interval(clusters, answers)
     wilson_low, wilson_high = wilson(float(clusters.sums.sum()), len(questions))
     groups = _by([outcome for outcome in outcomes if outcome.group is not None], lambda outcome: str(outcome.group))
     read = [(outcome.choice, outcome.gold) for outcome in next(iter(askings.values())) if outcome.choice is not None]
@@ -249,24 +254,24 @@ def _clusters(outcomes: Sequence[Outcome]) -> Clusters:
                   [_cluster(members[0]) for members in questions])
 
 
-def _stands_alone(outcomes: Sequence[Outcome], clusters: Clusters) -> bool:
-    """Whether every answer is independent of every other."""
-    return len(clusters.sums) == len(outcomes)
+def _stand_alone(clusters: Clusters, answers: int) -> bool:
+    """Whether each of so many answers is independent of every other."""
+    return len(clusters.sums) == answers
 
 
-def _interval(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+def _interval(clusters: Clusters, answers: int) -> tuple[float, float]:
     """Wilson's interval, or the bootstrap's over clusters where answers hang together.
 
     Clusters that are all alike give a bootstrap nothing to vary: they then count as so many independent questions.
     """
-    clusters = _clusters(outcomes)
-    if _stands_alone(outcomes, clusters):
-        return wilson(float(clusters.sums.sum()), len(outcomes))
+    if _stand_alone(clusters, answers):
+        return wilson(float(clusters.sums.sum()), answers)
     return wilson(clusters.mean * len(clusters.sums), len(clusters.sums)) if clusters.alike else bootstrap(clusters)
 
 
 def _group(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    clusters, (low, high) = _clusters(outcomes), _interval(outcomes)
+    clusters = _clusters(outcomes)
+    low, high = _interval(clusters, len(outcomes))
     return {"n": int(clusters.sizes.sum()), "accuracy": clusters.mean, "low": low, "high": high}
 
 
@@ -303,7 +308,7 @@ def compare_outcomes(ours: Sequence[Outcome], base: Sequence[Outcome], *, benchm
     gained = sum(outcome.right and not others[outcome.id, outcome.asked].right for outcome in ours)
     lost = sum(others[outcome.id, outcome.asked].right and not outcome.right for outcome in ours)
     low, high = bootstrap_low, bootstrap_high = bootstrap(clusters)
-    alone = _stands_alone(ours, clusters)
+    alone = _stand_alone(clusters, len(ours))
     if alone:
         low, high = paired_difference(gained, lost, mine.n)
     elif clusters.alike:  # as in `_interval`

@@ -11,7 +11,7 @@ from typing import Any
 from medloom.ledger import Refusal
 
 from ..calibration import Calibration, calibrate
-from ..scoring import LEVEL, Outcome, Score, read_answers, score_outcomes
+from ..scoring import Outcome, Score, in_words, read_answers, score_outcomes
 
 ROAD = ("base", "pretrained", "finetuned")  # the order of a model's life; others follow
 BEFORE = "base"
@@ -88,11 +88,8 @@ def gather(run: Path) -> Gathered:
 
 
 def words(row: Row) -> str:
-    """"better" or "worse" only where the p-value, after Holm's correction, is under 5 %; whatever the row says of itself."""
-    adjusted = row.get("holm_p")
-    if float(row["p_value"] if adjusted is None else adjusted) >= LEVEL:
-        return "not shown to differ"
-    return "better" if row["difference"] > 0 else "worse"
+    """What a comparison's row shows, by its p-values and whatever it says of itself."""
+    return in_words(row["difference"], row["p_value"], row.get("holm_p"))
 
 
 def _asked(entry: Row) -> Asked:
