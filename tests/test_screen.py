@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from medloom.screen import cautions, probability
+from medloom.numbers import probability
+from medloom.screen import cautions
 
 
 @pytest.mark.parametrize(("low", "high", "says"), [

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .numbers import percent, probability
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -90,9 +92,9 @@ def sweep_table(found: Sweep) -> Table:
     table = Table("benchmark", *(Column(name, justify="right") for name in numbers),
                   title="Accuracy by the seed of the finetuning", title_justify="left")
     for row in found.benchmarks:
-        table.add_row(f"{row['benchmark']} ({row['mode']})", str(row["n"]), _percent(row["chance"]), _percent(row["base_accuracy"]),
-                      *map(_percent, row["accuracies"]), _percent(row["mean"]), f"{100 * row['deviation']:.1f}",
-                      f"{_percent(row['low'])} to {_percent(row['high'])}")
+        table.add_row(f"{row['benchmark']} ({row['mode']})", str(row["n"]), percent(row["chance"]), percent(row["base_accuracy"]),
+                      *map(percent, row["accuracies"]), percent(row["mean"]), f"{100 * row['deviation']:.1f}",
+                      f"{percent(row['low'])} to {percent(row['high'])}")
     return table
 
 
@@ -123,10 +125,10 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
         if last not in (None, row["benchmark"]):
             table.add_section()
         last = row["benchmark"]
-        interval = f"{_percent(row['accuracy'])} [{_percent(row['accuracy_low'])}, {_percent(row['accuracy_high'])}]"
+        interval = f"{percent(row['accuracy'])} [{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
         change = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), _percent(row["chance"]), interval,
-                      _percent(row["base_accuracy"]), change, probability(row["holm_p"]))
+        table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), percent(row["chance"]), interval,
+                      percent(row["base_accuracy"]), change, probability(row["holm_p"]))
     return table
 
 
@@ -148,17 +150,6 @@ def _quantisation(rows: Iterable[Mapping[str, Any]]) -> Table:
     table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "all benchmarks", "p (Holm) against unquantised",
                   title="Quantised files", title_justify="left")
     for row in rows:
-        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", _percent(row["argmax_agreement"]),
-                      _percent(row["accuracy"]), probability(row["p_value"]))
+        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", percent(row["argmax_agreement"]),
+                      percent(row["accuracy"]), probability(row["p_value"]))
     return table
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
-def probability(p: float | None) -> str:
-    """A p-value as people write it."""
-    if p is None:
-        return ""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"

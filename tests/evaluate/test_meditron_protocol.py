@@ -124,43 +124,43 @@ def test_ten_branches_are_drawn_and_equal_prompts_draw_alike() -> None:
 
 def test_truthfulqa_has_nothing_to_take_shots_from() -> None:
     with pytest.raises(Refusal, match="there are 0 training questions"):
-        pose_meditron(Benchmark("b", (MCQ,), shots=1, kind="truthfulqa"), "truthfulqa", words, 1)
+        pose_meditron(Benchmark("b", (MCQ,), shots=1, kind="truthfulqa"), words, 1)
 
 
 def test_an_answer_has_the_tokens_of_the_first_gold_of_its_batch() -> None:
     items = tuple(replace(ASKED, id=str(number), answer=2 if number in (1, 16) else 0) for number in range(20))
-    posed = pose_meditron(Benchmark("b", items, kind="pubmedqa"), "pubmedqa", words, 1234)
+    posed = pose_meditron(Benchmark("b", items, kind="pubmedqa"), words, 1234)
     assert [one.sampling.tokens for one in posed] == [1] * 16 + [2] * 4  # "yes" is one token, "maybe" two; the beginning does not count
-    shown = pose_meditron(Benchmark("b", items, train=items[:3], shots=1, kind="pubmedqa"), "pubmedqa", words, 1234)
+    shown = pose_meditron(Benchmark("b", items, train=items[:3], shots=1, kind="pubmedqa"), words, 1234)
     assert shown[0].sampling.tokens == 9
-    reasoned = pose_meditron(Benchmark("b", items, kind="pubmedqa", mode="self-consistency"), "pubmedqa", words, 1234, cot=True)
+    reasoned = pose_meditron(Benchmark("b", items, kind="pubmedqa", mode="self-consistency"), words, 1234)
     assert reasoned[0].sampling.tokens == 1024 and reasoned[0].sampling.temperature == 0.8
     assert all(one.sampling.frequency_penalty == 1.0 and one.sampling.stop == ("###",) for one in (*posed, *reasoned))
 
 
 def test_five_options_are_asked_for_where_there_are_four() -> None:
-    assert "A to E" in instruction("medqa") and "A to E" in pose_meditron(Benchmark("b", (MCQ,)), "medqa", words, 1)[0].text
+    assert "A to E" in instruction("medqa") and "A to E" in pose_meditron(Benchmark("b", (MCQ,)), words, 1)[0].text
 
 
 def test_the_instruction_stands_once_before_the_shots() -> None:
-    (posed,) = pose_meditron(Benchmark("b", (MCQ,), train=(replace(MCQ, id="t"),), shots=1), "medqa", words, 1)
+    (posed,) = pose_meditron(Benchmark("b", (MCQ,), train=(replace(MCQ, id="t"),), shots=1), words, 1)
     assert posed.text.startswith(instruction("medqa")) and posed.text.count("A to E") == 1
 
 
 def test_each_subject_of_mmlu_loses_its_first_question() -> None:
     items = tuple(replace(MCQ, id=f"{group}-{number}", group=group) for group in ("anatomy", "virology") for number in range(3))
-    posed = pose_meditron(Benchmark("b", items, kind="mmlu"), "mmlu", words, 1)
+    posed = pose_meditron(Benchmark("b", items, kind="mmlu"), words, 1)
     assert [one.item.id for one in posed] == ["anatomy-1", "anatomy-2", "virology-1", "virology-2"]
 
 
 def test_1862_of_the_1871_are_asked(shared: Path) -> None:
     items = mmlu.read(shared / "benchmarks" / "mmlu", "test")
-    assert len(items) == 1871 and len(pose_meditron(Benchmark("b", items, kind="mmlu"), "mmlu", words, 1)) == 1862
+    assert len(items) == 1871 and len(pose_meditron(Benchmark("b", items, kind="mmlu"), words, 1)) == 1862
 
 
 def test_wrong_options_of_truthfulqa_are_drawn_with_replacement() -> None:
     items = tuple(replace(MCQ, id=str(number), options=("true", "f", "g", "h", "i")[:3 + number % 3], answer=0) for number in range(60))
-    posed = pose_meditron(Benchmark("b", items, kind="truthfulqa"), "truthfulqa", words, 1)
+    posed = pose_meditron(Benchmark("b", items, kind="truthfulqa"), words, 1)
     assert all(len(one.item.options) == 4 and one.item.options[one.item.answer] == "true" for one in posed)
     assert any(len(set(one.item.options)) < 4 for one in posed) and len({one.item.answer for one in posed}) == 4
 

@@ -42,11 +42,10 @@ def posed(benchmark: Benchmark, engine: Engine, asking: Asking) -> list[Prompt]:
     """The prompts of a pass, under the benchmark's protocol."""
     if benchmark.protocol == "medloom":
         return pose(benchmark, engine, asking.seed, asking.turn)
-    prompts = []
-    for asked in pose_meditron(benchmark, benchmark.kind, engine.encode, asking.seed, cot=benchmark.reasons):
-        sampling = asked.sampling if benchmark.tokens is None else replace(asked.sampling, tokens=benchmark.tokens)
-        prompts.append(Prompt(asked.item, asked.text, tuple(asked.ids), (), fits=len(asked.ids) + sampling.tokens <= engine.context,
-                              sampling=sampling))
+    prompts = pose_meditron(benchmark, engine.encode, asking.seed)
+    if benchmark.tokens is not None:
+        prompts = [replace(prompt, sampling=replace(prompt.sampling, tokens=benchmark.tokens)) for prompt in prompts if prompt.sampling]
+    prompts = [replace(prompt, fits=prompt.length <= engine.context) for prompt in prompts]
     refuse_unasked(benchmark, prompts, engine)
     return prompts
 

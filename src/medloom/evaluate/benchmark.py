@@ -6,12 +6,14 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..ledger.files import sha256_json
 
-Mode = Literal["top-token", "option-text", "generation", "chain-of-thought", "self-consistency"]
+if TYPE_CHECKING:
+    from ..recipe import Mode, Normalise, Protocol
 
+SCORED: tuple[Mode, ...] = ("top-token", "option-text")  # modes whose answers are log-probabilities
 # Digests (see `Benchmark.digest`) of whole releases that were read and counted by hand.
 RELEASES = {
     "a7e4b6b2081f6ff852e3bdbaa211a8e8dc336a09e47ebb1297efe2b5e23b3ab5": "MedQA, US test, four options (1273)",
@@ -71,16 +73,16 @@ class Benchmark:
     kind: str = "medqa"
     seeds: tuple[int, ...] = ()
     rotations: bool = False
-    normalise: Literal["sum", "token", "byte"] = "sum"
+    normalise: Normalise = "sum"
     branches: int = 10
     temperature: float = 0.7
     tokens: int | None = None
-    protocol: Literal["medloom", "meditron"] = "medloom"
+    protocol: Protocol = "medloom"
 
     @property
     def generates(self) -> bool:
         """Whether answers are texts to be read, and not log-probabilities of the options."""
-        return self.mode not in ("top-token", "option-text") or self.protocol == "meditron"
+        return self.mode not in SCORED or self.protocol == "meditron"
 
     @property
     def reasons(self) -> bool:

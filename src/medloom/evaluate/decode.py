@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .engine import Continuation, Ids, Sampling
-from .mixing import Mixed, joined, mix
-from .passage import KeyValues, Passage, Question, Reader, keys_and_values, queries
+from .mixing import Mixed, mix
+from .passage import KeyValues, Passage, Question, Reader, finished, keys_and_values, queries
 
 LOOKS_BACK = 8  # tokens before the last that are read for a stop text, over its own number of characters
 
@@ -129,6 +129,7 @@ class _Grid:
         grid_at = torch.zeros((count, width), dtype=torch.long, device=self.device)
         grid_at[row, column] = at
         masks = self._masks(grid_at, window)
+        seen = self.reader.sight(at, torch.arange(self.beginning.length, device=self.device))
         for number, block in enumerate(self.reader.blocks):
             attention = block.self_attn
             normed = block.input_layernorm(x)
@@ -146,10 +147,8 @@ class _Grid:
             parts = [_rows(over_question.out.transpose(1, 2), over_question.sums.transpose(1, 2), row, column),
                      _rows(own_out, own_sums, row, column)]
             if self.beginning.length:
-                keys = torch.arange(self.beginning.length, device=self.device)
-                parts.append(mix(q, *self.beginning.layers[number], self.reader.sight(at, keys)))
-            x = x + attention.o_proj(joined(parts).transpose(1, 2).flatten(2))
-            x = x + block.mlp(block.post_attention_layernorm(x))
+                parts.append(mix(q, *self.beginning.layers[number], seen))
+            x = finished(block, x, parts)
         hidden: Tensor = norm(x)[0]
         return hidden
 

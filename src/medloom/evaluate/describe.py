@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..numbers import percent, probability
+
 
 def describe_rescore(found: Mapping[str, Any]) -> list[str]:
     """The lines of a `rescore`: the score, what may be wrong with it, the calibration, and how it stands against the base."""
@@ -19,9 +21,10 @@ def describe_compare(found: Mapping[str, Any]) -> list[str]:
     """The lines of a `compare_files`: a table of the benchmarks, and what was left out of it."""
     rows = [("benchmark", "n", "chance", "a [95 %]", "b", "a less b [95 %]", "only a, only b right", "p (Holm)", "")]
     for row in found["benchmarks"]:
-        rows.append((row["benchmark"], f"{row['n']:,}", _percent(row["chance"]),
-                     f"{_percent(row['accuracy'])} [{_percent(row['accuracy_low'])}, {_percent(row['accuracy_high'])}]",
-                     _percent(row["base_accuracy"]), _points(row), f"{row['gained']}, {row['lost']}", _p(row["holm_p"]), row["verdict"]))
+        rows.append((row["benchmark"], f"{row['n']:,}", percent(row["chance"]),
+                     f"{percent(row['accuracy'])} [{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]",
+                     percent(row["base_accuracy"]), _points(row), f"{row['gained']}, {row['lost']}",
+                     probability(row["holm_p"]), row["verdict"]))
     lines = [f"a  {found['a']}", f"b  {found['b']}", "", *_aligned(rows), ""]
     for row in found["benchmarks"]:
         lines.append(f"{row['benchmark']}: paired by {row['paired_by']}, {row['test']} test, {_detectable(row)}")
@@ -36,35 +39,35 @@ def _score(score: Mapping[str, Any]) -> list[str]:
     error = "" if score["standard_error"] is None else f", standard error {100 * score['standard_error']:.2f} points"
     asked = f", each asked up to {score['askings']} times" if score["askings"] > 1 else ""
     together = f" in {score['clusters']:,} clusters" if score["clusters"] < score["n"] else ""
-    lines = [f"  accuracy    {_percent(score['accuracy'])} [{_percent(score['low'])}, {_percent(score['high'])}]{error}; "
+    lines = [f"  accuracy    {percent(score['accuracy'])} [{percent(score['low'])}, {percent(score['high'])}]{error}; "
              f"{score['n']:,} questions{together}{asked}",
-             f"  against     chance {_percent(score['chance'])}, always the commonest answer {_percent(score['majority'])}: "
+             f"  against     chance {percent(score['chance'])}, always the commonest answer {percent(score['majority'])}: "
              f"{score['verdict']}",
-             f"  unread      {score['unparsed']:,} answers ({_percent(score['unparsed_rate'])}); ties {score['ties']:,}"]
+             f"  unread      {score['unparsed']:,} answers ({percent(score['unparsed_rate'])}); ties {score['ties']:,}"]
     if score["spread"] is not None:
-        each = ", ".join(f"{name or 'first'} {_percent(share)}" for name, share in score["by_asking"].items())
+        each = ", ".join(f"{name or 'first'} {percent(share)}" for name, share in score["by_asking"].items())
         lines.append(f"  askings     {each}; standard deviation {100 * score['spread']:.1f} points; "
-                     f"the same choice in all for {_percent(score['agreement'])}")
+                     f"the same choice in all for {percent(score['agreement'])}")
     if score["position_p"] is not None:
         numbers = sorted({*score["chosen"], *score["golds"]}, key=int)
         counts = ", ".join(f"{number}: {score['chosen'].get(number, 0)} / {score['golds'].get(number, 0)}" for number in numbers)
-        lines.append(f"  options     chosen / right {counts}; alike: p {_p(score['position_p'])}")
-    return lines + [f"  {name:<11} {_percent(part['accuracy'])} [{_percent(part['low'])}, {_percent(part['high'])}] of {part['n']:,}"
+        lines.append(f"  options     chosen / right {counts}; alike: p {probability(score['position_p'])}")
+    return lines + [f"  {name:<11} {percent(part['accuracy'])} [{percent(part['low'])}, {percent(part['high'])}] of {part['n']:,}"
                     for name, part in score["groups"].items()]
 
 
 def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
-    kept = ", ".join(f"{share} {_percent(accuracy)}" for share, accuracy in found["accuracy_at"].items())
-    return [f"  confidence  {_percent(found['confidence'])} on average, {100 * found['overconfidence']:+.1f} points against accuracy; ECE "
+    kept = ", ".join(f"{share} {percent(accuracy)}" for share, accuracy in found["accuracy_at"].items())
+    return [f"  confidence  {percent(found['confidence'])} on average, {100 * found['overconfidence']:+.1f} points against accuracy; ECE "
             f"{100 * found['ece']:.1f} (adaptive {100 * found['adaptive_ece']:.1f}) points, Brier {found['brier']:.3f}",
             f"  when sure   accuracy on the most confident {kept}; AURC {found['aurc']:.3f}"]
 
 
 def _difference(row: Mapping[str, Any]) -> list[str]:
-    return [f"difference    {_points(row)} points: {row['verdict']} ({row['test']} p {_p(row['p_value'])}; {row['gained']:,} answers right "
-            f"from the first alone, {row['lost']:,} from the base alone)",
+    return [f"difference    {_points(row)} points: {row['verdict']} ({row['test']} p {probability(row['p_value'])}; {row['gained']:,} answers "
+            f"right from the first alone, {row['lost']:,} from the base alone)",
             f"  bootstrap   [{100 * row['bootstrap_low']:+.1f}, {100 * row['bootstrap_high']:+.1f}]; {_detectable(row)}"]
 
 
@@ -76,14 +79,6 @@ def _detectable(row: Mapping[str, Any]) -> str:
 
 def _points(row: Mapping[str, Any]) -> str:
     return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

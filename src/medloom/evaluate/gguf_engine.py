@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ledger import Refusal
 from ..ledger.files import sha256_file
+from .beginnings import beginnings, summed
 from .engine import Continuation, Ids, Sampling
 
 FIRST_PROBABILITIES = 64  # asked for at first; candidates that are not among them are asked for over the whole vocabulary
@@ -88,20 +89,14 @@ class GGUFEngine:
 
     def text_logprobs(self, prompts: Sequence[Ids], continuations: Sequence[Sequence[Ids]], shared: int = 0) -> list[list[float]]:
         """See Engine. One request for each distinct beginning of a continuation: the server tells no log-probabilities of a prompt."""
-        found = []
-        cached = False
+        found, cached = [], False
         for prompt, branches in zip(prompts, continuations, strict=True):
-            following: dict[tuple[int, ...], set[int]] = {}
-            for branch in branches:
-                for position, token in enumerate(branch):
-                    following.setdefault(tuple(branch[:position]), set()).add(token)
-            known: dict[tuple[int, ...], float] = {}
-            for beginning in sorted(following):
-                tokens = sorted(following[beginning])
-                for token, value in zip(tokens, self._next([*prompt, *beginning], tokens, cached), strict=True):
-                    known[*beginning, token] = value
+            asked = dict(sorted(beginnings([branches]).items()))  # what goes on from another directly behind it: the server keeps one
+            values = []
+            for (_, begun), tokens in asked.items():
+                values.append(self._next([*prompt, *begun], tokens, cached))
                 cached = True
-            found.append([sum(known[tuple(branch[:end])] for end in range(1, len(branch) + 1)) for branch in branches])
+            found += summed([branches], asked, values)
         return found
 
     def generate(self, prompts: Sequence[Ids], seeds: Sequence[Sequence[int]], sampling: Sampling, shared: int = 0

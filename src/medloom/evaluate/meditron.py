@@ -19,6 +19,7 @@ from ..ledger import Refusal
 from .benchmark import Benchmark, Item
 from .engine import Sampling
 from .medqa import LETTERS
+from .prompts import Prompt
 
 SEEDS = (1234, 432, 32)
 BATCH = 16
@@ -78,16 +79,6 @@ DEFECTS = (
 )
 
 
-@dataclass(frozen=True)
-class Posed:
-    """A question as the original puts it, and how the model may answer."""
-
-    item: Item
-    text: str
-    ids: tuple[int, ...]
-    sampling: Sampling
-
-
 def instruction(kind: str) -> str:
     """What the model is told to be, for a benchmark's kind."""
     doctor = "You are a medical doctor"
@@ -137,22 +128,24 @@ def prompt(item: Item, system: str, demonstrations: Sequence[Item] = (), *, cot:
     return f"{system}\n{asked}"
 
 
-def pose_meditron(benchmark: Benchmark, kind: str, encode: Encode, seed: int, batch: int = BATCH, checkpoint: Checkpoint = "raw",
-                  cot: bool = False) -> list[Posed]:
-    """Every question that the original asks, in its order; MMLU without the first of each subject. Raises Refusal for too many shots."""
+def pose_meditron(benchmark: Benchmark, encode: Encode, seed: int) -> list[Prompt]:
+    """Every question that the original asks, in its order; MMLU without the first of each subject. Raises Refusal for too many shots.
+
+    Whether a prompt fits the model is not looked at: the original did not.
+    """
     if benchmark.shots > len(benchmark.train):
         raise Refusal(f"{benchmark.name}: shots = {benchmark.shots}, and there are {len(benchmark.train)} training questions; lower shots")
-    items = _asked(benchmark.items, kind)
+    items, cot = _asked(benchmark.items, benchmark.kind), benchmark.reasons
     shown = shots(benchmark.train, benchmark.shots, seed)
-    texts = [prompt(item, instruction(kind), shown, cot=cot, checkpoint=checkpoint) for item in items]
+    texts = [prompt(item, instruction(benchmark.kind), shown, cot=cot) for item in items]
     temperature = TEMPERATURE if benchmark.mode == "self-consistency" else 0.0
     opening = len(encode([""])[0])  # the beginning token does not count
     posed = []
-    for start in range(0, len(items), batch):
+    for start in range(0, len(items), BATCH):
         budget = ALOUD_TOKENS if cot else len(encode([gold(items[start])])[0]) - opening + (8 if benchmark.shots else 0)
         sampling = Sampling(budget, temperature, STOPS, frequency_penalty=1.0)
-        part = slice(start, start + batch)
-        posed += [Posed(item, text, tuple(ids), sampling)
+        part = slice(start, start + BATCH)
+        posed += [Prompt(item, text, tuple(ids), (), sampling=sampling)
                   for item, text, ids in zip(items[part], texts[part], encode(texts[part]), strict=True)]
     return posed
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .. import recipe
 from .engine import Engine
+
+if TYPE_CHECKING:
+    from .. import recipe
 
 
 def open_engine(place: Path | None, settings: recipe.Evaluation, *, other: recipe.OtherModel | None = None,

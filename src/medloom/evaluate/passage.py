@@ -62,7 +62,7 @@ class Reader:
         if not ids:
             return EMPTY
         _, layers = self.read(EMPTY, [Question(ids)])
-        return Passage(len(ids), tuple((k, v) for k, v in layers))
+        return Passage(len(ids), tuple(layers))
 
     def read(self, beginning: Passage, questions: Sequence[Question]) -> tuple[Tensor, list[KeyValues]]:
         """Final hidden states, [asked, hidden_size], and the keys and values of all positions, layer by layer.
@@ -81,45 +81,44 @@ class Reader:
         x = embed(torch.tensor(ids, device=device))[None]
         angle = positions[:, None].float() * self.model.frequencies
         cos, sin = angle.cos()[None, None], angle.sin()[None, None]
+        keys = torch.arange(beginning.length, device=device)
+        seen, first = self.sight(positions, keys), self._first(spans)
         layers: list[KeyValues] = []
         for number, block in enumerate(self.blocks):
-            last = number == len(self.blocks) - 1
             attention = block.self_attn
             normed = block.input_layernorm(x)
             k, v = keys_and_values(attention, normed, cos, sin)
             layers.append((k, v))
-            if last:
+            if number == len(self.blocks) - 1:
                 x, normed = x[:, asked], normed[:, asked]
                 q = queries(attention, normed, cos[:, :, asked], sin[:, :, asked])
-                own_part = self._sparse(q, k, v, spans, own, positions, asked)
-                at = positions[asked]
+                parts, seen = self._sparse(q, k, v, spans, own, positions, asked), self.sight(positions[asked], keys)
             else:
                 q = queries(attention, normed, cos, sin)
-                own_part = self._dense(q, k, v, spans, own, positions)
-                at = positions
-            parts = [*own_part]
+                parts = self._dense(q, k, v, spans, own, positions, first)
             if beginning.length:
-                before = beginning.layers[number]
-                parts.append(mix(q, *before, self.sight(at, torch.arange(beginning.length, device=device))))
-            x = x + attention.o_proj(joined(parts).transpose(1, 2).flatten(2))
-            x = x + block.mlp(block.post_attention_layernorm(x))
+                parts.append(mix(q, *beginning.layers[number], seen))
+            x = finished(block, x, parts)
         hidden: Tensor = self.model.model.norm(x)[0]
         return hidden, layers
 
     def sight(self, at: Tensor, keys: Tensor) -> Tensor | None:
         """Which of some earlier positions each position sees, [1, 1, positions, keys]; None for all of them."""
-        if self.window is None or int(at.max()) - int(keys.min()) < self.window:
+        if self.window is None or not len(keys) or int(at.max()) - int(keys.min()) < self.window:
             return None
         return (at[:, None] - keys < self.window)[None, None]
 
-    def _dense(self, q: Tensor, k: Tensor, v: Tensor, spans: list[_Span], own: int, positions: Tensor) -> list[Mixed]:
+    def _first(self, spans: list[_Span]) -> Tensor:
+        """The first packed position that each sees of its own span: [1, positions]."""
+        first = torch.cat([torch.full((span.stop - span.start,), span.start) for span in spans])
+        if self.window is not None:
+            first = torch.maximum(first, torch.arange(len(first)) - self.window + 1)
+        return first[None]
+
+    def _dense(self, q: Tensor, k: Tensor, v: Tensor, spans: list[_Span], own: int, positions: Tensor, first: Tensor) -> list[Mixed]:
         """Every position over its own span, and positions of branches over their question too."""
         if q.device.type == "cpu":
-            at = torch.arange(q.shape[2])
-            first = torch.cat([torch.full((span.stop - span.start,), span.start) for span in spans])
-            if self.window is not None:
-                first = torch.maximum(first, at - self.window + 1)
-            parts = [Mixed(*torch.ops.medloom.document_attention(q, k, v, first[None]))]
+            parts = [Mixed(*torch.ops.medloom.document_attention(q, k, v, first))]
         else:
             each = [mix(q[:, :, s.start:s.stop], k[:, :, s.start:s.stop], v[:, :, s.start:s.stop], self._causal(positions[s.start:s.stop]))
                     for s in spans]
@@ -158,6 +157,13 @@ class Reader:
     def _causal(self, at: Tensor) -> Tensor:
         back = at[:, None] - at
         return ((back >= 0) if self.window is None else (back >= 0) & (back < self.window))[None, None]
+
+
+def finished(block: Block, x: Tensor, parts: Sequence[Mixed]) -> Tensor:
+    """A layer's output, from its input and what its attention found in several places."""
+    x = x + block.self_attn.o_proj(joined(parts).transpose(1, 2).flatten(2))
+    out: Tensor = x + block.mlp(block.post_attention_layernorm(x))
+    return out
 
 
 def queries(attention: Attention, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -25,11 +25,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..ledger import Refusal
-from .benchmark import Benchmark, Item, Mode
+from .benchmark import Benchmark, Item
 from .engine import Engine, Sampling
 from .medqa import LETTERS
+
+if TYPE_CHECKING:
+    from ..recipe import Mode
 
 SUFFIX = "The answer is:"
 ALOUD = "Let's think step by step."
@@ -57,6 +61,11 @@ class Prompt:
     fits: bool = True
     turn: int = 0
     sampling: Sampling | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions that the prompt and its longest answer take."""
+        return len(self.ids) + (self.sampling.tokens if self.sampling is not None else max(map(len, self.candidates)))
 
     def place(self, option: int) -> int:
         """The benchmark's own number of an option as it was asked."""
@@ -123,9 +132,9 @@ def pose(benchmark: Benchmark, engine: Engine, seed: int, turn: int = 0) -> list
         if turn and (not item.lettered or turn >= len(item.options)):
             continue
         prompt = _tokenised(turned(item, turn), benchmark, shots, engine)
-        if _length(prompt) > engine.context and not shots:
+        if prompt.length > engine.context and not shots:
             prompt = _shortened(prompt, benchmark, engine)
-        prompts.append(replace(prompt, fits=_length(prompt) <= engine.context, turn=turn))
+        prompts.append(replace(prompt, fits=prompt.length <= engine.context, turn=turn))
     refuse_unasked(benchmark, prompts, engine)
     if benchmark.mode == "top-token" and all(len({ids[0] for ids in prompt.candidates}) == len(prompt.candidates) for prompt in prompts):
         prompts = [replace(prompt, candidates=tuple(ids[:1] for ids in prompt.candidates)) for prompt in prompts]
@@ -150,11 +159,6 @@ def shared_beginning(prompts: Sequence[Prompt], least: int = 32) -> int:
     for prompt in prompts:
         common = next((i for i in range(common) if prompt.ids[i] != first[i]), common)
     return common if common >= least else 0
-
-
-def _length(prompt: Prompt) -> int:
-    """Positions that the prompt and its longest answer take."""
-    return len(prompt.ids) + (prompt.sampling.tokens if prompt.sampling is not None else max(map(len, prompt.candidates)))
 
 
 def _tokenised(item: Item, benchmark: Benchmark, shots: str, engine: Engine, dropped: int = 0) -> Prompt:
@@ -190,7 +194,7 @@ def _shortened(prompt: Prompt, benchmark: Benchmark, engine: Engine) -> Prompt:
         middle = (few + many) // 2
         item = replace(prompt.item, context="".join(context[middle:]) or None, question="".join(question[max(0, middle - len(context)):]))
         tried = _tokenised(item, benchmark, "", engine, dropped=middle)
-        if _length(tried) <= engine.context:
+        if tried.length <= engine.context:
             best, many = tried, middle - 1
         else:
             few = middle + 1

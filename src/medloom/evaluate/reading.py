@@ -9,16 +9,17 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from .. import recipe
 from ..ledger import Refusal
 from ..ledger.files import write_text
 from . import medmcqa, medqa, mmlu, pubmedqa, truthfulqa
 from .benchmark import Benchmark, Item, inspect
 from .vignettes import clustered
 
-Protocol = Literal["medloom", "meditron"]
+if TYPE_CHECKING:
+    from .. import recipe
+
 READERS: dict[str, Callable[[Path, str, str | None], tuple[Item, ...]]] = {
     "medqa": medqa.read,
     "medmcqa": medmcqa.read,
@@ -30,7 +31,7 @@ READERS: dict[str, Callable[[Path, str, str | None], tuple[Item, ...]]] = {
 FINDINGS: dict[str, Callable[[Path], dict[str, Any]]] = {"medmcqa": medmcqa.numbering}
 
 
-def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = None, protocol: Protocol = "medloom") -> Benchmark:
+def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = None, protocol: recipe.Protocol = "medloom") -> Benchmark:
     """The benchmark that a recipe's entry names, its test questions from `path`, its training questions from `train`.
 
     With `limit`, those questions are kept whose ids have the smallest SHA-256, in the file's order: the same choice for

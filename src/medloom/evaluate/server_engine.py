@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from ..ledger import Refusal
 from ..ledger.files import sha256_json
+from .beginnings import beginnings, summed
 from .engine import Continuation, Ids, Sampling
 from .server_client import Client, Said
 
@@ -260,16 +261,9 @@ class ServerEngine:
         return own.decode([*before, token]).removeprefix(own.decode(before))
 
     def _by_beginnings(self, prompts: Sequence[Ids], continuations: Sequence[Sequence[Ids]], shared: int) -> list[list[float]]:
-        jobs: dict[tuple[int, tuple[int, ...]], dict[int, None]] = {}
-        for number, branches in enumerate(continuations):
-            for branch in branches:
-                for position, token in enumerate(branch):
-                    jobs.setdefault((number, tuple(branch[:position])), {})[token] = None
-        asked = sorted(jobs, key=lambda job: (len(job[1]), job[0], job[1]))  # a question before what goes on from it
-        values = self._each(lambda job: self._next([*prompts[job[0]], *job[1]], list(jobs[job])), asked, first=shared > 0)
-        known = {(*job, token): value for job, row in zip(asked, values, strict=True) for token, value in zip(jobs[job], row, strict=True)}
-        return [[sum(known[number, tuple(branch[:end]), token] for end, token in enumerate(branch)) for branch in branches]
-                for number, branches in enumerate(continuations)]
+        asked = beginnings(continuations)
+        jobs = [([*prompts[number], *begun], tokens) for (number, begun), tokens in asked.items()]
+        return summed(continuations, asked, self._each(lambda job: self._next(*job), jobs, first=shared > 0))
 
     def _echo(self, prompt: Ids, branch: Ids) -> float:
         """The summed log-probability of a continuation that the server reads as the end of the prompt."""

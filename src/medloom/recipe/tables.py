@@ -206,6 +206,8 @@ class Layout(Part):
 
 
 Mode = Literal["top-token", "option-text", "generation", "chain-of-thought", "self-consistency"]
+Normalise = Literal["sum", "token", "byte"]
+Protocol = Literal["medloom", "meditron"]
 
 
 class Benchmark(Part):
@@ -227,7 +229,7 @@ class Benchmark(Part):
     shots: int = Field(default=0, ge=0)
     seeds: tuple[int, ...] = ()
     mode: Mode = "top-token"
-    normalise: Literal["sum", "token", "byte"] = "sum"
+    normalise: Normalise = "sum"
     rotations: bool = False
     branches: Positive = 10
     temperature: float = Field(default=0.7, gt=0)
@@ -261,7 +263,7 @@ class Evaluation(Part):
 
     benchmarks: tuple[Benchmark, ...] = ()
     models: tuple[OtherModel, ...] = ()
-    protocol: Literal["medloom", "meditron"] = "medloom"
+    protocol: Protocol = "medloom"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: Positive = 16
     heldout_characters: Positive = 10_000

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ledger import Refusal
-from ..benchmark import Benchmark, Item, Mode
+from ..benchmark import SCORED, Benchmark, Item
 from ..prompts import completions
 
+if TYPE_CHECKING:
+    from ...recipe import Mode
+
 WORDING = Path(__file__).parent / "tasks"
-SCORED = ("top-token", "option-text")
 
 
 def task_name(benchmark: Benchmark) -> str:

@@ -14,14 +14,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ledger import Refusal
 from ...ledger.files import write_json, write_text
-from ..benchmark import Benchmark, Item, Mode
+from ..benchmark import Benchmark, Item
 from ..prompts import SENTENCE, block, completions, demonstrations, turned
 from ..scoring import choose
 from .documents import document, task_name
+
+if TYPE_CHECKING:
+    from ...recipe import Mode
 
 VERSION = 1.0  # of the tasks in tasks/*.yaml
 UNFILTERED = "none"  # what lm-eval calls answers that went through no filter
