@@ -66,8 +66,8 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _difference(row: Mapping[str, Any]) -> list[str]:
-    return [f"difference    {_points(row)} points: {row['verdict']} ({row['test']} p {probability(row['p_value'])}; {row['gained']:,} answers "
-            f"right from the first alone, {row['lost']:,} from the base alone)",
+    return [f"difference    {_points(row)} points: {row['verdict']} ({row['test']} p {probability(row['p_value'])}; {row['gained']:,} "
+            f"answers right from the first alone, {row['lost']:,} from the base alone)",
             f"  bootstrap   [{100 * row['bootstrap_low']:+.1f}, {100 * row['bootstrap_high']:+.1f}]; {_detectable(row)}"]
 
 

@@ -1,14 +1,14 @@
-"""The report of a corpus as one HTML page: style and plots are in it, it runs no script and asks no network for anything."""
+"""The report of a corpus as one HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.resources import files
 from itertools import count, groupby
 from typing import Any
 
 from medloom.notice import NOTICE_SHORT
+from medloom.pages import html_page as page
 
 from .plots import Part, funnel, histogram, stacked
 from .reasons import GROUPS
@@ -60,24 +60,10 @@ def html_page(report: Report) -> str:
         "mixture": _table(made, "mixture"),
         "rules": _table(made, "rules"),
     }
-    bodies = {key: body for key, body in bodies.items() if body}
-    links = "".join(f'<li><a href="#{key}">{SECTIONS[key]}</a></li>' for key in bodies)
-    sections = "".join(f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{SECTIONS[key]}</h2>{body}</section>'
-                       for key, body in bodies.items())
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        '<meta name="color-scheme" content="light dark"/>'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'"/>'
-        f"<title>The corpus: {documents(report):,} documents</title><style>{_style()}</style></head><body>"
-        f"<header><h1>The corpus</h1>{_opening(report)}<nav aria-label=\"Sections\"><ul>{links}</ul></nav></header>"
-        f"<main>{sections}</main><footer><p>Each record that was left out is named, with its reason, in dropped.parquet: that of the "
-        "corpus, and that of each source as it was read.</p>"
-        f"<p>Written by Medloom. {escape(NOTICE_SHORT)}</p></footer></body></html>\n"
-    )
-
-
-def _style() -> str:
-    return files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    closing = ("<p>Each record that was left out is named, with its reason, in dropped.parquet: that of the corpus, and that of each "
+               "source as it was read.</p>")
+    return page(f"The corpus: {documents(report):,} documents", f"<h1>The corpus</h1>{_opening(report)}", SECTIONS, bodies, closing,
+                __package__)
 
 
 def _opening(report: Report) -> str:

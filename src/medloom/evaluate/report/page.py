@@ -1,12 +1,12 @@
-"""The report of an evaluation as one HTML page: style and plots are in it, it runs no script and asks no network for anything."""
+"""The report of an evaluation as one HTML page."""
 
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from itertools import groupby
 
-from medloom.notice import NOTICE, NOTICE_SHORT
+from medloom.notice import NOTICE
+from medloom.pages import html_page as page
 
 from .figures import Figures
 from .gather import Gathered
@@ -41,25 +41,11 @@ def html_page(gathered: Gathered) -> str:
              "contamination": plots.contamination()}
     bodies = {key: _section(key, made.get(key), drawn.get(key, "")) for key in SECTIONS}
     bodies["published"] = bodies["published"] or f"<p>{escape(unpublished(gathered))}</p>"
-    bodies = {key: body for key, body in bodies.items() if body}
-    links = "".join(f'<li><a href="#{key}">{SECTIONS[key]}</a></li>' for key in bodies)
-    sections = "".join(f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{SECTIONS[key]}</h2>{body}</section>'
-                       for key, body in bodies.items())
-    name = f" of {escape(gathered.name)}" if gathered.name else ""
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        '<meta name="color-scheme" content="light dark"/>'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'"/>'
-        f"<title>The evaluation{name}</title><style>{_style()}</style></head><body>"
-        f'<header><h1>The evaluation{name}</h1><p class="notice" role="note">{escape(NOTICE)}</p>'
-        f'<p class="lead">{escape(headline(gathered))}</p><nav aria-label="Sections"><ul>{links}</ul></nav></header>'
-        f"<main>{sections}</main><footer><p>Worked out from the answers in this run's folder; every answer stands in answers.jsonl.</p>"
-        f"<p>Written by Medloom. {escape(NOTICE_SHORT)}</p></footer></body></html>\n"
-    )
-
-
-def _style() -> str:
-    return files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    name = f" of {gathered.name}" if gathered.name else ""
+    opening = (f'<h1>The evaluation{escape(name)}</h1><p class="notice" role="note">{escape(NOTICE)}</p>'
+               f'<p class="lead">{escape(headline(gathered))}</p>')
+    closing = "<p>Worked out from the answers in this run's folder; every answer stands in answers.jsonl.</p>"
+    return page(f"The evaluation{name}", opening, SECTIONS, bodies, closing, __package__)
 
 
 def _section(key: str, table: Table | None, plot: str) -> str:
