@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.ledger import Progress, Refusal, Silent
+from medloom.model.gguf_file import open_gguf
 
 from .llama import Decoder
-from .requantise import open_gguf
 
 WINDOW = 512  # tokens read at once: both distributions of all of them are held, 8 bytes a vocabulary entry
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from medloom.ledger import Refusal
 from medloom.ledger.files import atomic
+from medloom.model.gguf_file import field_value, open_gguf
 
 from .ggml import quantise_rows
 from .mixture import BASE, FILE_TYPES, Network, tensor_type
@@ -54,27 +55,6 @@ def quantise(source: Path, out: Path, type: str, *, threads: int | None = None) 
         writer.close()
         size = temporary.stat().st_size
     return {"type": type, "bytes": size, "tensors": dict(sorted(Counter(kind.name for _, _, kind in plan).items()))}
-
-
-def open_gguf(path: Path) -> Any:
-    """A gguf.GGUFReader; Refusal for a missing, foreign or cut-off file."""
-    import gguf
-
-    if not path.is_file():
-        raise Refusal(f"{path}: no such file; name a GGUF file")
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise Refusal(f"{path}: not a GGUF file; export the model folder first")
-    try:
-        return gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise Refusal(f"{path}: damaged or cut off ({error}); export or copy it again") from None
-
-
-def field_value(reader: Any, key: str) -> Any:
-    """A metadata value of a GGUFReader, or None where the file has no such key."""
-    field = reader.get_field(key)
-    return None if field is None else field.contents()
 
 
 def _encoded(full: Any, kind: Any, threads: int) -> Any:
