@@ -12,8 +12,9 @@ from pathlib import Path
 from .claims import Card, Claim, parse_card, read_card
 from .finding import SEVERITIES, Finding
 from .laws import LAWS, Law
+from .report import extent, laws_table, report, told
 
-__all__ = ["LAWS", "Card", "Claim", "Finding", "Law", "audit", "findings", "parse_card", "read_card"]
+__all__ = ["LAWS", "Card", "Claim", "Finding", "Law", "audit", "extent", "findings", "laws_table", "parse_card", "read_card", "report", "told"]
 
 
 def audit(path: Path) -> list[Finding]:

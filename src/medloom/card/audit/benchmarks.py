@@ -64,7 +64,7 @@ def benchmarks(labels: Sequence[str], text: str) -> dict[str, Known]:
     found = {label: known for label in labels if (known := _first(_BENCHMARKS, label)) is not None}
     for family, whole in ((_MMLU, "mmlu"), (_TRUTHFULQA, "truthfulqa")):
         parts = {label: known for label in labels if label not in found and (known := _first(family, label)) is not None}
-        if whole in text.lower() and len(parts) >= 2:
+        if len(parts) >= 2 and whole in text.lower():
             found |= parts
     return found
 

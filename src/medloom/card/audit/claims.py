@@ -34,6 +34,7 @@ from .tables import Table, number
 
 Place = Literal["prose", "table", "front"]
 _SHARED = frozenset(("tokens", "watts", "pue", "overhead", "intensity", "length", "context"))  # what variants of a model have in common
+_MOST_RUNS = 100
 _SUM = re.compile(r"^(?:total|sum|all)\b", re.I)
 
 
@@ -85,6 +86,8 @@ class Card:
         for variant in dict.fromkeys(claim.variant for claim in self.claims if claim.variant):
             own = [claim for claim in self.claims if claim.variant == variant]
             kinds = {claim.kind for claim in own}
+            if len(kinds) < 2 or len(runs) > _MOST_RUNS:
+                continue
             own += _sized(variant) if "parameters" not in kinds else []
             shared = [claim for claim in common if claim.kind in _SHARED - kinds]
             runs.append(replace(self, claims=(*own, *shared), variant=variant))
@@ -201,10 +204,15 @@ def _from_table(table: Table) -> Iterator[Claim]:
     columns = [place for place, cell in enumerate(table.header) if place and kind_of(cell)]
     if columns and table.header and len(rows) > 0:
         named = [row for row in rows if not _SUM.match(row[0])]
-        for row in named:
+        names = _variants(table, named, columns)
+        for row, name in zip(named, names, strict=True):
             for place in columns:
                 if place < len(row):
-                    yield from _labelled(table.header[place], row[place], row[0] if len(named) > 1 else "", f"{row[0]}: {table.header[place]} {row[place]}")
+                    yield from _labelled(table.header[place], row[place], name, f"{row[0]}: {table.header[place]} {row[place]}")
+        for row in rows if named else ():
+            for place in columns if _SUM.match(row[0]) else ():
+                if place < len(row):
+                    yield from _labelled(table.header[place], row[place], "", f"{row[0]}: {table.header[place]} {row[place]}")
         return
     labelled = [row for row in rows if kind_of(row[0])]
     wide = [row for row in labelled if sum(number(cell) is not None for cell in row[1:]) > 1]
@@ -218,6 +226,17 @@ def _from_table(table: Table) -> Iterator[Claim]:
         head = [table.header] if len(table.header) >= 2 and kind_of(table.header[0]) else []
         for row in [*head, *rows]:
             yield from _labelled(row[0], row[1], "", f"{row[0]} | {row[1]}")
+
+
+def _variants(table: Table, rows: list[tuple[str, ...]], columns: list[int]) -> list[str]:
+    """What the rows of a table are called: by their first cells, by their sizes too where these are the same; "" where there is one row."""
+    if len(rows) == 1:
+        return [""]
+    names = [row[0] for row in rows]
+    sizes = next((place for place in columns if kind_of(table.header[place]) == "parameters"), None)
+    if len(set(names)) < len(names) and sizes is not None:
+        names = [f"{row[0]} {row[sizes]}" for row in rows]
+    return [name if names.count(name) == 1 else f"{name} (row {number})" for number, name in enumerate(names, 1)]
 
 
 def kind_of(label: str) -> str | None:

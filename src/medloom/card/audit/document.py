@@ -31,6 +31,7 @@ _HEADING = re.compile(r"<h([1-6])\b[^<>]*>", re.I)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|" + "|".join(rf"<{tag}\b.*?(?:</{tag}\s*>|\Z)" for tag in ("script", "style", "head")), re.S | re.I)
 _SETTING = re.compile(r"^[\s>+*-]{0,8}[*_`]{0,3}([A-Za-z][A-Za-z0-9 _/().,-]{0,60}?)[*_`\"]{0,3}\s?[:=]\s?[*_`\"]{0,3}\s?(\S.*)$")
+_POWER = re.compile(r"(\d(?:\.\d{1,4})?)\s?(?:[x\u00d7*]|\\times)\s?10\s?(?:\^|<sup>|\*\*)?\s?\{?(-\d{1,2}|(?<=[\^>*{])\d{1,2})\}?(?:</sup>)?")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*#\[-])|\n+|\s(?=#{1,6} )|\s-\s(?=\*\*|[A-Z])")
 
 
@@ -100,7 +101,8 @@ def parse_document(text: str) -> Document:
 def _normal(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2082", "2").replace("\u00a0", " ").replace("\u202f", " ")
     text = text.replace("\u2011", "-").replace("\u2212", "-")
-    return re.sub(r"CO[$~_{]{1,3}2[$~}]{1,3}", "CO2", text)
+    text = re.sub(r"CO(?:[$~_{]{1,3}2[$~}]{1,3}|<sub>2</sub>)", "CO2", text)
+    return _POWER.sub(r"\1e\2", text)
 
 
 def _front(text: str) -> tuple[Mapping[str, Any], str]:

@@ -41,7 +41,7 @@ _PROSE = {
             rf"{NUMBER}()(?!\s?(?:{MASS})\b)", rf"{TIMES}\s?{NUMBER}()\s?\(?PUE\b"),
     "overhead": (rf"\boverhead(?:,? a factor)?\s?(?:factor)?\s?(?:of|:|=|is|was)?\s?{NUMBER}()(?!\s?%)", rf"{TIMES}\s?{NUMBER}()\s?\(?(?:node\s)?overhead\b"),
     "intensity": (rf"{NUMBER}\s?({MASS})\s?-?{_CO2}{_PER_KWH}", rf"{NUMBER}\s?({MASS}){_PER_KWH}"),
-    "carbon": (rf"{NUMBER}\s?(?:metric\s)?({MASS})\s?-?{_CO2}(?!{_PER_KWH})",),
+    "carbon": (rf"{NUMBER}\s?(?:metric\s)?({MASS})\s?-?{_CO2}(?![\w-]{{0,14}}{_PER_KWH})",),
     "kwh": (rf"{NUMBER}\s?([kMG]Wh)\b",),
     "data": _parallel("data", "DP"),
     "tensor": _parallel("tensor", "TP"),

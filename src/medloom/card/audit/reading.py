@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, product
 from math import prod
 
@@ -14,6 +15,7 @@ from .claims import Card, Claim, Place
 from .front import base_model
 from .known import DEVICES, bare, base_parameters
 from .patterns import MAKING
+from .tables import Table
 
 CLOSE = 0.02  # rounded factors multiply to within this of a rounded product
 _OF_TRAINING = re.compile(r"train|continu|corpus|adapt|combin|total", re.I)
@@ -132,15 +134,19 @@ def passes(card: Card) -> tuple[int, str]:
 
 def peak(card: Card) -> tuple[str, float] | None:
     """The fastest device that the card names where it speaks of making the model, with its peak in TFLOP/s."""
-    document = card.document
-    lines = [line for line in re.split(r"\n|(?<=[.!?])\s", document.prose) if MAKING.search(line)]
-    cells = [f"{label} {value}" for label, value in document.settings]
-    cells += [" ".join(row) for table in card.tables[:100] for row in (table.header, *table.rows[:200])]
-    for text in ("\n".join([*lines, *cells]), document.text):
-        named = [name for name in DEVICES if re.search(rf"\b{re.escape(name)}s?\b", text)]
+    return _peak(card.document.prose, card.document.settings, card.tables, card.document.text)
+
+
+@lru_cache(maxsize=2)  # every run of a card asks
+def _peak(prose: str, settings: tuple[tuple[str, str], ...], tables: tuple[Table, ...], text: str) -> tuple[str, float] | None:
+    lines = [line for line in re.split(r"\n|(?<=[.!?])\s", prose) if MAKING.search(line)]
+    cells = [f"{label} {value}" for label, value in settings]
+    cells += [" ".join(row) for table in tables[:100] for row in (table.header, *table.rows[:200])]
+    for part in ("\n".join([*lines, *cells]), text):
+        named = [name for name in DEVICES if re.search(rf"\b{re.escape(name)}s?\b", part)]
         if named:
             best = max(named, key=lambda name: DEVICES[name][0])
-            eight = re.search(r"\bfp8\b|\bfloat8\b", document.text, re.I) is not None
+            eight = re.search(r"\bfp8\b|\bfloat8\b", text, re.I) is not None
             return (f"{best} in 8 bits", 2 * DEVICES[best][0]) if eight else (best, DEVICES[best][0])
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, floor
 
 from .benchmarks import Known, benchmarks
@@ -45,16 +46,19 @@ class Results:
         return (score, known) if known is not None and score is not None else None
 
 
-def results(card: Card) -> list[Results]:
+def results(card: Card) -> tuple[Results, ...]:
     """The tables of scores of a card, whichever of models and benchmarks are its rows."""
+    return _results(card.tables, card.document.text)
+
+
+@lru_cache(maxsize=2)  # every law of scores asks
+def _results(tables: tuple[Table, ...], text: str) -> tuple[Results, ...]:
     found = []
-    for table in card.tables:
-        for facing in (table, turned(table)):
-            read = _read(facing, card.document.text)
-            if read is not None:
-                found.append(read)
-                break
-    return found
+    for table in tables:
+        read = _read(table, text) or _read(turned(table), text)
+        if read is not None:
+            found.append(read)
+    return tuple(found)
 
 
 def runs_averaged(card: Card) -> int | None:
@@ -111,7 +115,7 @@ def _read(table: Table, text: str) -> Results | None:
         if scores:
             (means if MEAN.match(row[label]) else rows)[row[label]] = scores
     known = _counted(table, label, benchmarks(list(rows), text))
-    if not rows or not (known or means) or (not means and len(known) * 2 < len(rows)):
+    if not rows or not (known or means) or (not means and len(known) * 2 < len(rows) and not any(_COUNT.match(cell) for cell in table.header)):
         return None
     return Results(tuple(table.header[place] for place in columns), rows, means, known, tuple(beyond) if known else ())
 

@@ -140,6 +140,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table without its empty rows and its empty last columns."""
     full = [tuple(row) for row in rows if any(row)]
     if any(header):
+        names = [cell for cell in header if cell]
+        # Two header rows: what the upper one says of several columns, the lower one tells apart.
+        if len(set(names)) < len(names) and len(full) > 1 and not any(number(cell) is not None for cell in full[0]):
+            under = full[0] + ("",) * len(header)
+            header, full = [below or above for above, below in zip(header, under, strict=False)], full[1:]
         return _trimmed(tuple(header), full)
     if len(full) > 1 and len(full[0]) > 2 and not any(number(cell) is not None for cell in full[0][1:]):
         return _trimmed(full[0], full[1:])

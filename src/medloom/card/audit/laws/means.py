@@ -166,4 +166,5 @@ def _printed(value: float, like: str) -> str:
     """A sum in the scale of the cell that it is held against."""
     found = _CELL.match(like.strip(" *"))
     scale = quantity("1", found.group(2)) if found else None
-    return f"{value / (scale.value if scale else 1):,.6g}{found.group(2) if found else ''}"
+    shown = f"{value / (scale.value if scale else 1):,.3f}".rstrip("0").rstrip(".")
+    return f"{shown}{found.group(2) if found else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import erfc, sqrt
 
@@ -87,7 +87,7 @@ def own_numbers(card: Card) -> Iterator[Finding]:
                       re.sub(r"\s+", " ", said.group()).strip())
 
 
-def _tables_meant(card: Card, quote: str) -> list[Results]:
+def _tables_meant(card: Card, quote: str) -> Sequence[Results]:
     """The tables that a claim is about: truthfulness only where it speaks of that."""
     if re.search(r"truth", quote, re.I):
         return results(card)

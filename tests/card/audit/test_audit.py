@@ -94,8 +94,8 @@ def test_seed_cards_impossible_cells_and_means(seed: list[Finding]) -> None:
 
 
 def test_seed_cards_claims_go_beyond_its_scores(seed: list[Finding]) -> None:
-    assert found(seed, "better-than", "pmcllama7b", "lower on MMLU-Medical", "-2.2")
-    assert found(seed, "better-than", "llama27b", "not shown", "MMLU-Medical 54.2 - 53.7")
+    assert found(seed, "better-than", "meditron-7b is said to be better than pmc-llama-7b", "lower on MMLU-Medical", "-2.2")
+    assert found(seed, "better-than", "meditron-7b is said to be better than llama-2-7b", "not shown", "MMLU-Medical 54.2 - 53.7")
     assert found(seed, "below-chance", "Mistral-7B-instruct on PubMedQA")
     assert found(seed, "double-counting", "MedQA, MedQA-4-Option", "meditron-7b 58.9", "llama-2-7b 53.5")
     assert found(seed, "own-numbers")
