@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ from .tables import Table, number
 Place = Literal["prose", "table", "front"]
 _SHARED = frozenset(("tokens", "watts", "pue", "overhead", "intensity", "length", "context"))  # what variants of a model have in common
 _MOST_RUNS = 100
+_MOST_CLAIMS = 300  # of one pattern in the prose
 _SUM = re.compile(r"^(?:total|sum|all)\b", re.I)
 
 
@@ -131,7 +133,7 @@ def _from_prose(document: Document) -> Iterator[Claim]:
     for kind, patterns in PROSE.items():
         seen: set[int] = set()
         for pattern in patterns:
-            for found in pattern.finditer(prose):
+            for found in islice(pattern.finditer(prose), _MOST_CLAIMS):
                 start = found.start(1)
                 read = quantity(found.group(1), found.group(2) or "", kind) if start not in seen else None
                 if read is None:
@@ -145,12 +147,12 @@ def _from_prose(document: Document) -> Iterator[Claim]:
 
 
 def _devices(document: Document) -> Iterator[Claim]:
-    for found in DEVICES_IN_PROSE.finditer(document.prose):
+    for found in islice(DEVICES_IN_PROSE.finditer(document.prose), _MOST_CLAIMS):
         quote = document.sentence(found.start())
         each, nodes = quantity(found.group(2)), quantity(found.group(1)) if found.group(1) else Quantity(1, 0)
         if each and nodes and each.value * nodes.value < 1e6 and _of_making(quote):
             yield Claim("gpus", each.value * nodes.value, 0.0, found.group().strip(), "prose", quote, found.start())
-    for found in DEVICES_TIMES.finditer(document.prose):
+    for found in islice(DEVICES_TIMES.finditer(document.prose), _MOST_CLAIMS):
         quote, read = document.sentence(found.start()), quantity(found.group(1))
         if read and read.value < 1e6 and _of_making(quote):
             yield Claim("gpus", read.value, 0.0, found.group().strip(), "prose", quote, found.start())

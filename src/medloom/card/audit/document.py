@@ -19,7 +19,8 @@ from .front import flattened_front, front_matter
 from .quantity import spelled
 from .tables import Table, split_html_tables, split_tables
 
-LARGEST = 1_000_000  # bytes; the longest cards on the hub have some hundred thousand
+LARGEST = 500_000  # bytes; the longest cards on the hub have some hundred thousand
+_IN_SIGHT = 700  # characters either way
 _CURE = "name a model card in Markdown, text or HTML"
 _FRONT = re.compile(r"\A\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|\Z)", re.S)
 _FLAT_FRONT = re.compile(r"\A\s*---[ \t](.{0,20000}?)[ \t]---[ \t]")
@@ -46,10 +47,12 @@ class Document:
     front: Mapping[str, Any]
 
     def sentence(self, start: int) -> str:
-        """The sentence of the prose around a place: for quoting, and for the words that give a number its meaning."""
+        """The sentence of the prose around a place: for quoting, and for the words that give a number its meaning. What has no end in
+        sight is cut."""
         starts, ends = self._cuts
         place = bisect_right(starts, start) - 1
-        return re.sub(r"\s+", " ", self.prose[starts[place] : ends[place]]).strip()
+        begin, end = max(starts[place], start - _IN_SIGHT), min(ends[place], start + _IN_SIGHT)
+        return re.sub(r"\s+", " ", self.prose[begin:end]).strip()
 
     @cached_property
     def titles(self) -> tuple[str, ...]:
@@ -67,7 +70,7 @@ def read_document(path: Path) -> Document:
     """Read a card in Markdown, plain text or HTML. Raises Refusal where it is no text, empty, a folder or far too long."""
     try:
         if path.stat().st_size > LARGEST:
-            raise Refusal(f"{path}: is longer than {LARGEST // 1_000_000} MB, which no card is; {_CURE}")
+            raise Refusal(f"{path}: is longer than {LARGEST // 1000} kB, which no card is; {_CURE}")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise Refusal(f"{path}: cannot be read ({error.strerror}); {_CURE}") from None

@@ -8,7 +8,7 @@ from math import isfinite
 
 # One group each. Fifteen digits are more than a card needs and few enough for a float to hold.
 NUMBER = r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,9})?|\d{1,15}(?:\.\d{1,12})?(?:[eE][-+]?\d{1,2})?)(?!\d)"
-SCALE = r"\s?\+?\s?(trillion|billion|million|thousand|[TBMK])?"
+SCALE = r"\s?\+?\s?(trillion|billion|million|thousand|[TBMK])?\+?"
 
 _SCALES = {"trillion": 1e12, "t": 1e12, "billion": 1e9, "b": 1e9, "million": 1e6, "m": 1e6, "thousand": 1e3, "k": 1e3}
 _KILOGRAMS = {"kg": 1.0, "kilograms": 1.0, "g": 1e-3, "grams": 1e-3, "t": 1e3, "ton": 1e3, "tons": 1e3, "tonne": 1e3, "tonnes": 1e3,
@@ -21,7 +21,7 @@ MASS = "|".join(sorted(_KILOGRAMS, key=len, reverse=True))
 DURATION = "|".join(sorted(_HOURS, key=len, reverse=True))
 _UNITS = {"carbon": _KILOGRAMS, "intensity": _KILOGRAMS, "kwh": _KILOWATT_HOURS, "watts": _WATTS, "hours": _HOURS}
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_WORD = re.compile(rf"\b({'|'.join(_WORDS)}|sixteen|a single)\s+(?=(?:\S+\s){{0,3}}(?:GPUs?|nodes?|[AHBLV]\d{{2,3}}s?|epochs?|seeds|runs)\b)", re.I)
+_WORD = re.compile(rf"\b({'|'.join(_WORDS)}|sixteen|a single)\s+(?=(?:\S+\s){{0,3}}(?:GPUs?|nodes?|RTX|TPUs?|[AHBLVT]\d{{1,3}}s?|epochs?|seeds|runs)\b)", re.I)
 
 
 @dataclass(frozen=True)

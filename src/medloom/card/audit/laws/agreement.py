@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from ..benchmarks import named
 from ..claims import Card, Claim
@@ -88,7 +89,7 @@ def _published_split(card: Card, total: Claim) -> tuple[str, str, str] | None:
 def scores(card: Card) -> Iterator[Finding]:
     """A sentence that gives one score on one benchmark gives one that the tables have for it."""
     tables = results(card)
-    for found in _SCORE.finditer(card.document.prose):
+    for found in islice(_SCORE.finditer(card.document.prose), 300):
         quote = card.document.sentence(found.start())
         asked = named(quote)
         if len(asked) != 1 or _OTHERWISE.search(quote) or len(re.findall(r"\d+\.\d+", quote)) != 1:

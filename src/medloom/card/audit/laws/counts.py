@@ -38,7 +38,7 @@ def whole_questions(card: Card) -> Iterator[Finding]:
                     continue
                 score, known = found
                 sizes = [n * (runs or 1) for n in known.sizes]
-                if all(2 * score.half * n < 100 for n in sizes):  # else every print is some share
+                if 2 * score.half * sizes[0] < 100:  # else every print is some share
                     near = [nearest(score, n) for n in sizes]
                     other = next((n for n, told in zip(sizes, near, strict=True) if told is None), None)
                     cells.append(_Cell(label, model, score, sizes[0], near[0], other))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import erfc, sqrt
 
 from ...words import LEVEL
@@ -23,6 +24,7 @@ _ALL = re.compile(r"\b(?:all|every)\s(?:of the\s)?(?:other\s)?(?:models?|baselin
 _AVERAGE = re.compile(r"\bon average\b|\boverall\b|\baverage\b", re.I)
 _SEVERAL = re.compile(r"\b(?:multiple|several|some|many|various|a number of|two|three)\b", re.I)
 _MOST = re.compile(r"\bmost\b|\bmajority\b", re.I)
+_MOST_CLAIMS = 300
 _FILE_TYPE = re.compile(r"\b(?:I?Q\d_\w+|F16|BF16|[2-8][- ]bit|GPTQ|AWQ)\b")
 
 
@@ -59,7 +61,7 @@ def claims_of_better(card: Card) -> Iterator[Finding]:
     that the sentence names, else all."""
     seen: set[tuple[str, str, str]] = set()
     pairs: dict[tuple[str, str], tuple[str, str, str, str, dict[str, _Line]]] = {}
-    for found in _BETTER.finditer(card.document.prose):
+    for found in islice(_BETTER.finditer(card.document.prose), _MOST_CLAIMS):
         quote = card.document.sentence(found.start())
         for subject, clause in _claims(quote):
             for table in _tables_meant(card, quote):
