@@ -109,7 +109,8 @@ def test_device_hours_are_told_from_hours_of_the_clock() -> None:
 
 
 def test_variants_keep_their_numbers_apart() -> None:
-    card = parse_card("# Heron\n\n| | Params | GPU hours |\n|---|---|---|\n| Heron small | 7B | 100 |\n| Heron large | 70B | 1000 |\n| Total | | 1100 |\n")
+    card = parse_card("# Heron\n\n| | Params | GPU hours |\n|---|---|---|\n| Heron small | 7B | 100 |\n| Heron large | 70B | 1000 |\n"
+                      "| Total | | 1100 |\n")
     common, small, large = card.runs
     assert (small.variant, small.values("gpu_hours"), weights(small)) == ("Heron small", [100], (7e9, "as stated"))
     assert (large.variant, large.values("gpu_hours"), weights(large)) == ("Heron large", [1000], (70e9, "as stated"))

@@ -58,22 +58,25 @@ def test_html_tables_are_read_with_their_spans() -> None:
 @pytest.mark.parametrize("broken", ["<table><tr><td>1</table", "<table>", "<table><tr><td colspan=999999999 rowspan=-1>x</td></tr></table>",
                                     "<table><tr><td><table><tr><td>1</td></tr></table></td></tr></table>", "| a | b |\n|---|\n| 1 |",
                                     "|---|---|", "| a \\| b | c |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |", "---\nbase_model: [\n---\n# x",
-                                    "---\n- a\n---\n", "---\nmodel-index: 3\n---\nx", "---\na: &a [*a]\nmodel-index:\n- results: [{dataset: 1}]\n---\nx"])
+                                    "---\n- a\n---\n", "---\nmodel-index: 3\n---\nx",
+                                    "---\na: &a [*a]\nmodel-index:\n- results: [{dataset: 1}]\n---\nx"])
 def test_malformed_cards_are_read_as_far_as_they_go(broken: str) -> None:
     assert isinstance(findings(parse_card(f"{broken}\n\nThe model was trained for 5,000 steps.")), list)
     assert isinstance(findings(parse_card(broken)), list)
 
 
 def test_code_and_scripts_are_no_prose() -> None:
-    document = parse_document("# C\n\n```yaml\nlearning_rate: 1e-4\n```\n\n```python\nsteps = 5000\n```\n<style>p {}</style>\n<script>x</script>text\n")
+    document = parse_document("# C\n\n```yaml\nlearning_rate: 1e-4\n```\n\n```python\nsteps = 5000\n```\n"
+                              "<style>p {}</style>\n<script>x</script>text\n")
     assert document.settings == (("learning_rate", "1e-4"),)
     assert document.prose.split() == ["#", "C", "text"]
 
 
-WORDS = ["48.1B tokens", "|", "---", "|---|---|", "\n", "8x A100 GPUs", "hours", "588.8", "TDP of 0W", "PUE of 0", "DP=0", "TP=4", "MedQA", "PubMedQA",
-         "Avg", "Total", "outperforms", "Model-7B", "Base-7B", "on average", "<table>", "<tr>", "<td>", "</td>", "0", "1e9", "99.9", "±", "100.0",
-         "kgCO2/kWh", "6.8 kg CO2", "0 kWh", "global batch size 0", "micro batch size 3", "seq length 0", "steps", "warmup", "n=0", "n", "7B parameters",
-         "TruthfulQA", "Health", "Science", "accuracy of", "%", "##", "- **GPU hours:**", "```", "averaged over 0 runs", "averaged over 3 seeds", "*", "."]
+WORDS = ["48.1B tokens", "|", "---", "|---|---|", "\n", "8x A100 GPUs", "hours", "588.8", "TDP of 0W", "PUE of 0", "DP=0", "TP=4",
+         "MedQA", "PubMedQA", "Avg", "Total", "outperforms", "Model-7B", "Base-7B", "on average", "<table>", "<tr>", "<td>", "</td>", "0",
+         "1e9", "99.9", "±", "100.0", "kgCO2/kWh", "6.8 kg CO2", "0 kWh", "global batch size 0", "micro batch size 3", "seq length 0",
+         "steps", "warmup", "n=0", "n", "7B parameters", "TruthfulQA", "Health", "Science", "accuracy of", "%", "##", "- **GPU hours:**",
+         "```", "averaged over 0 runs", "averaged over 3 seeds", "*", "."]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=120))
@@ -103,8 +106,9 @@ def test_a_damaged_card_is_still_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "| a | b |\n|---|---|\n" + "| MedQA | 50.0 |\n" * 10_000, "| " * 99_999, "|---|---| " * 20_000, "<table><tr><td>1" * 10_000, "<head" * 30_000,
-    "](" * 99_999, "[" * 199_999, "1 " * 99_999, "9" * 199_999, "8x A100 GPUs for 3 hours. " * 8_000, "A-7B outperforms B-7B on MedQA. " * 6_000,
+    "| a | b |\n|---|---|\n" + "| MedQA | 50.0 |\n" * 10_000, "| " * 99_999, "|---|---| " * 20_000, "<table><tr><td>1" * 10_000,
+    "<head" * 30_000, "](" * 99_999, "[" * 199_999, "1 " * 99_999, "9" * 199_999, "8x A100 GPUs for 3 hours. " * 8_000,
+    "A-7B outperforms B-7B on MedQA. " * 6_000,
     "data parallel " * 15_000, "(" * 199_999, "- key: 1\n" * 20_000, "GPU hours (" * 18_000,
 ], ids=range(15))
 def test_the_longest_cards_end_in_seconds(text: str) -> None:

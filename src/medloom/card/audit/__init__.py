@@ -14,7 +14,8 @@ from .finding import SEVERITIES, Finding
 from .laws import LAWS, Law
 from .report import extent, laws_table, report, told
 
-__all__ = ["LAWS", "Card", "Claim", "Finding", "Law", "audit", "extent", "findings", "laws_table", "parse_card", "read_card", "report", "told"]
+__all__ = ["LAWS", "Card", "Claim", "Finding", "Law", "audit", "extent", "findings", "laws_table", "parse_card", "read_card", "report",
+           "told"]
 
 
 def audit(path: Path) -> list[Finding]:

@@ -163,7 +163,8 @@ def _of_making(quote: str) -> bool:
 
 
 def _meant(kind: str, value: float, quote: str, before: str, after: str, document: Document) -> bool:
-    """Whether a number in that sentence can be of that kind: hours of machines and not of patients, tokens trained on and not a window's."""
+    """Whether a number in that sentence can be of that kind: hours of machines and not of patients, tokens trained on
+    and not a window's."""
     if kind == "hours":
         if re.search(r"\b(?:first|last|every|within|per|next|previous)\s?$", before, re.I) or not _of_making(quote):
             return False
@@ -183,8 +184,8 @@ def _meant(kind: str, value: float, quote: str, before: str, after: str, documen
     if kind == "parameters":
         return value >= 1e4 and not re.search(r"trainable|lora|adapter|active|activated", before[-25:], re.I)
     if kind == "steps":
-        return value >= 100 and not re.search(r"warm|every|each|save|evaluat|accumul|checkpoint|decay|first|last|\bat\b|after|inference|denois|diffusion",
-                                              before[-30:], re.I)
+        return value >= 100 and not re.search(r"warm|every|each|save|evaluat|accumul|checkpoint|decay|first|last|\bat\b|after|inference|"
+                                              r"denois|diffusion", before[-30:], re.I)
     if kind in ("throughput", "carbon"):
         return _of_making(quote) and not re.search(r"equivalent to|comparable|compared|GPT-\d|offset|saved|avoid", before, re.I)
     if kind == "intensity":

@@ -30,9 +30,11 @@ _PAGE = re.compile(r"<(?:!doctype|html|body)\b", re.I)
 _BLOCK = re.compile(r"</?(?:p|div|li|br|hr|h[1-6]|ul|ol|section|article|tr|details|summary|center|pre|blockquote|title)\b[^<>]*>", re.I)
 _HEADING = re.compile(r"<h([1-6])\b[^<>]*>", re.I)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|" + "|".join(rf"<{tag}\b.*?(?:</{tag}\s*>|\Z)" for tag in ("script", "style", "head")), re.S | re.I)
+_UNSEEN = re.compile("|".join([r"<!--.*?(?:-->|\Z)", *(rf"<{tag}\b.*?(?:</{tag}\s*>|\Z)" for tag in ("script", "style", "head"))]),
+                     re.S | re.I)
 _SETTING = re.compile(r"^[\s>+*-]{0,8}[*_`]{0,3}([A-Za-z][A-Za-z0-9 _/().,-]{0,60}?)[*_`\"]{0,3}\s?[:=]\s?[*_`\"]{0,3}\s?(\S.*)$")
-_POWER = re.compile(r"(\d(?:\.\d{1,4})?)\s?(?:[x\u00d7*]|\\times)\s?10\s?(?:\^|<sup>|\*\*)?\s?\{?(-\d{1,2}|(?<=[\^>*{])\d{1,2})\}?(?:</sup>)?")
+_POWER = re.compile(r"(\d(?:\.\d{1,4})?)\s?(?:[x\u00d7*]|\\times)\s?10\s?(?:\^|<sup>|\*\*)?\s?\{?"
+                    r"(-\d{1,2}|(?<=[\^>*{])\d{1,2})\}?(?:</sup>)?")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*#\[-])|\n+|\s(?=#{1,6} )|\s-\s(?=\*\*|[A-Z])")
 
 

@@ -15,8 +15,8 @@ _OF = r"\s?(?:of|=|:|is|was|at)?\s?"
 _CO2 = r"(?:of\s)?CO_?2[\s-]?(?:equivalents?|eq\b|e\b)?"
 _PER_KWH = r"\s?(?:/|per)\s?kWh"
 _GAP = r"(?:(?!parallel)[^.|]){0,110}?"
-_KINDS_OF_TEXT = (r"(?:(?:training|pre-?training|medical|biomedical|clinical|text|unique|high-quality|quality|domain|domain-specific|English|total|"
-                  r"additional|curated)\s){0,3}")
+_KINDS_OF_TEXT = (r"(?:(?:training|pre-?training|medical|biomedical|clinical|text|unique|high-quality|quality|domain|domain-specific|"
+                  r"English|total|additional|curated)\s){0,3}")
 
 
 def _parallel(word: str, letters: str) -> tuple[str, ...]:
@@ -31,15 +31,17 @@ _PROSE = {
                           rf"{NUMBER}{SCALE}\s?tokens?\s?\(?(?:for|of|as|in|held out for)?\s?(?:the\s)?(?:validation|held-?out)\b"),
     "parameters": (rf"{NUMBER}{SCALE}[\s-]?(?:total\s|model\s)?param(?:eter)?s?\b",),
     "active": (rf"{NUMBER}{SCALE}[\s-]?(?:active|activated)\sparam(?:eter)?s?\b",),
-    "gpu_hours": (rf"(?:GPU|device|{DEVICE})[\s-]?hours?(?:\s?\([^)]{{0,60}}\))?\W{{0,6}}(?:is|of|was|used)?\s?{NUMBER}{SCALE}\b(?!\s?(?:{TIMES}|nodes?|GPU))",
-                  rf"{NUMBER}{SCALE}\s?(?:{DEVICE}(?:[\s-]?\(?\d{{1,3}}\s?GB\)?)?(?:[\s-]SXM\d?)?[\s-]?(?:GPUs?[\s-]?)?|(?:GPU|device|accelerator|TPU)[\s-]?)"
-                  r"(?:hours?|h)\b"),
+    "gpu_hours": (rf"(?:GPU|device|{DEVICE})[\s-]?hours?(?:\s?\([^)]{{0,60}}\))?\W{{0,6}}(?:is|of|was|used)?\s?{NUMBER}{SCALE}\b"
+                  rf"(?!\s?(?:{TIMES}|nodes?|GPU))",
+                  rf"{NUMBER}{SCALE}\s?(?:{DEVICE}(?:[\s-]?\(?\d{{1,3}}\s?GB\)?)?(?:[\s-]SXM\d?)?[\s-]?(?:GPUs?[\s-]?)?"
+                  r"|(?:GPU|device|accelerator|TPU)[\s-]?)(?:hours?|h)\b"),
     "hours": (rf"{NUMBER}\s?({DURATION})\b",),
     "watts": (rf"TDP\W{{0,3}}(?:of|is|:|=)?\s?{NUMBER}\s?(k?W)\b", rf"{NUMBER}\s?(k?W)(?:atts?)?\s?(?:TDP|per\s(?:GPU|device|accelerator))",
               rf"{NUMBER}\s?(W)\s?/\s?1,?000\b"),
     "pue": (r"(?:PUE|power usage effectiveness)(?:\s?\([^)]{0,40}\))?(?:,? a factor)?\s?(?:of|:|=|is|at|was)?\s?"
             rf"{NUMBER}()(?!\s?(?:{MASS})\b)", rf"{TIMES}\s?{NUMBER}()\s?\(?PUE\b"),
-    "overhead": (rf"\boverhead(?:,? a factor)?\s?(?:factor)?\s?(?:of|:|=|is|was)?\s?{NUMBER}()(?!\s?%)", rf"{TIMES}\s?{NUMBER}()\s?\(?(?:node\s)?overhead\b"),
+    "overhead": (rf"\boverhead(?:,? a factor)?\s?(?:factor)?\s?(?:of|:|=|is|was)?\s?{NUMBER}()(?!\s?%)",
+                 rf"{TIMES}\s?{NUMBER}()\s?\(?(?:node\s)?overhead\b"),
     "intensity": (rf"{NUMBER}\s?({MASS})\s?-?{_CO2}{_PER_KWH}", rf"{NUMBER}\s?({MASS}){_PER_KWH}"),
     "carbon": (rf"{NUMBER}\s?(?:metric\s)?({MASS})\s?-?{_CO2}(?![\w-]{{0,14}}{_PER_KWH})",),
     "kwh": (rf"{NUMBER}\s?([kMG]Wh)\b",),
@@ -97,7 +99,8 @@ _LABELS = {
     "overhead": r"(?:node )?overhead(?:, a factor)?",
     "kwh": r"(?:total )?(?:training )?(?:energy|electricity|power)(?: consum(?:ed|ption)| used)?(?: \([kmg]wh\))?",
     "intensity": r"(?:grid |carbon )+(?:intensity|efficiency|factor)(?: \([^)]*kwh\))?",
-    "carbon": r"(?:total )?(?:estimated )?(?:training )?(?:location-based )?(?:carbon|co2\w*|(?:greenhouse gas )?emissions?)(?: emissions?| emitted| footprint)?(?: ?\([^)]*\))?",
+    "carbon": (r"(?:total )?(?:estimated )?(?:training )?(?:location-based )?(?:carbon|co2\w*|(?:greenhouse gas )?emissions?)"
+               r"(?: emissions?| emitted| footprint)?(?: ?\([^)]*\))?"),
     "layers": r"(?:num(?:ber)?\.? (?:of )?)?(?:hidden |transformer )?layers|n layers?",
     "width": r"hidden (?:dim(?:ension)?|size)|d ?model|(?:embedding|model) dim(?:ension)?",
     "throughput": r"(?:throughput )?\(?tokens ?(?:/|per) ?s(?:ec(?:ond)?)?\)?",
@@ -116,6 +119,6 @@ def plain_label(label: str) -> str:
 
 
 # Sentences about using a model rather than making it.
-USING = re.compile(r"infer(?:ence|red)?\b|\bserv(?:e|ed|es|ing)\b|deploy|evaluat|quanti[sz]|fits? (?:on|in)\b|requir|recommend|at least|minimum|"
-                   r"run(?:s|ning)? (?:on|the model)|load(?:ed|ing)?\b|latency|generat", re.I)
+USING = re.compile(r"infer(?:ence|red)?\b|\bserv(?:e|ed|es|ing)\b|deploy|evaluat|quanti[sz]|fits? (?:on|in)\b|requir|recommend|at least|"
+                   r"minimum|run(?:s|ning)? (?:on|the model)|load(?:ed|ing)?\b|latency|generat", re.I)
 MAKING = re.compile(r"\btrain|pretrain|pre-train|finetun|fine-tun|comput(?:e|ing|ation)\b|\bhardware\b|GPU[- ]hours|TDP|wall", re.I)

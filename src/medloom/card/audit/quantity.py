@@ -21,7 +21,8 @@ MASS = "|".join(sorted(_KILOGRAMS, key=len, reverse=True))
 DURATION = "|".join(sorted(_HOURS, key=len, reverse=True))
 _UNITS = {"carbon": _KILOGRAMS, "intensity": _KILOGRAMS, "kwh": _KILOWATT_HOURS, "watts": _WATTS, "hours": _HOURS}
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_WORD = re.compile(rf"\b({'|'.join(_WORDS)}|sixteen|a single)\s+(?=(?:\S+\s){{0,3}}(?:GPUs?|nodes?|RTX|TPUs?|[AHBLVT]\d{{1,3}}s?|epochs?|seeds|runs)\b)", re.I)
+_WORD = re.compile(rf"\b({'|'.join(_WORDS)}|sixteen|a single)\s+(?=(?:\S+\s){{0,3}}"
+                   rf"(?:GPUs?|nodes?|RTX|TPUs?|[AHBLVT]\d{{1,3}}s?|epochs?|seeds|runs)\b)", re.I)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from .tables import Table
 
 CLOSE = 0.02  # rounded factors multiply to within this of a rounded product
 _OF_TRAINING = re.compile(r"train|continu|corpus|adapt|combin|total", re.I)
-_OF_BASE = re.compile(r"(?P<who>originally|initially|base model|which|llama[\w .-]{0,8}?|mistral[\w-]*|mixtral|qwen[\w.-]*|gemma[\w-]*|phi[\w-]*)[, ]+"
+_OF_BASE = re.compile(r"(?P<who>originally|initially|base model|which|llama[\w .-]{0,8}?|mistral[\w-]*|mixtral|qwen[\w.-]*|gemma[\w-]*|"
+                      r"phi[\w-]*)[, ]+"
                       r"(?:was|were|is|has been|had been|itself)?\s?(?:already\s)?(?:pre-?)?trained (?:on|with|for)[^.]{0,40}$", re.I)
 _EXPERTS = re.compile(r"mixture[- ]of[- ]experts|\bMoE\b|\b\d+x\d+(?:\.\d)?B\b|\bA\d+(?:\.\d)?B\b")
 _ADAPTERS = re.compile(r"\bQ?(?:Lo|Do)RA\b|\bPEFT\b|\badapters?\b")
@@ -128,7 +129,8 @@ def weights(card: Card) -> tuple[float, str] | None:
 
 
 def passes(card: Card) -> tuple[int, str]:
-    """FLOP for a weight and a token: 2 forward, 2 for the gradients of activations, 2 for those of weights, which frozen weights have not."""
+    """FLOP for a weight and a token: 2 forward, 2 for the gradients of activations, 2 for those of weights, which frozen weights
+    have not."""
     return (4, "4 x (weights frozen under adapters)") if _ADAPTERS.search(card.document.text) else (6, "6 x")
 
 

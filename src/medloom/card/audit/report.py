@@ -12,8 +12,8 @@ from .laws import LAWS
 from .scores import results
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
 _COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _LONGEST_QUOTE = 300
@@ -25,22 +25,23 @@ def report(card: Card, findings: Sequence[Finding]) -> dict[str, Any]:
             "claims": [{key: value for key, value in asdict(claim).items() if key not in ("start", "half")} for claim in card.claims]}
 
 
-def told(findings: Sequence[Finding]) -> Iterator[Text]:
+def told(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     """Each finding in a paragraph: what does not hold, the passage, the sum, the remedy."""
+    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     for finding in findings:
-        text = Text()
-        text.append(f"{finding.severity:<8}", _COLOURS[finding.severity])
-        text.append(f"{finding.law}  ", "bold")
-        text.append(finding.statement + "\n")
+        yield Text.assemble((f"{finding.severity:<8} ", _COLOURS[finding.severity]), (finding.law, "bold"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim")
+        grid.add_column(overflow="fold")
+        grid.add_row("", Text(finding.statement, "bold"))
         if finding.quote:
-            text.append(f"  card   \u201c{_cut(finding.quote)}\u201d\n", "italic")
-        text.append("  sum    ", "dim")
-        text.append(f"{finding.arithmetic}\n  ")
-        text.append("mend   ", "dim")
-        text.append(f"{finding.remedy}\n")
-        yield text
+            grid.add_row("card", Text(f"\u201c{_cut(finding.quote)}\u201d", "italic"))
+        grid.add_row("sum", Text(finding.arithmetic))
+        grid.add_row("mend", Text(finding.remedy))
+        yield Padding(grid, (0, 0, 1, 2))
     counts = [sum(finding.severity == severity for finding in findings) for severity in _COLOURS]
     yield Text(", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in zip(counts, _COLOURS, strict=True)) + ".")
 

@@ -13,11 +13,13 @@ from .tables import Table, number, printed, spread, turned
 
 MEAN = re.compile(r"^(?:avg|average|mean|overall|macro[- ]?(?:avg|average))\b", re.I)
 # Columns beside the scores that are none, and measures that are no share of questions.
-_BESIDE = re.compile(r"^n$|^#|shots?\b|questions|documents|interval|^p\b|chance|majority|metric|version|filter|std|difference|\bdelta\b|size|params|"
-                     r"^scores?$|^value$|^accuracy|^correct|category|type|source|licen|key", re.I)
+_BESIDE = re.compile(r"^n$|^#|shots?\b|questions|documents|interval|^p\b|chance|majority|metric|version|filter|std|difference|\bdelta\b|"
+                     r"size|params|^scores?$|^value$|^accuracy|^correct|category|type|source|licen|key", re.I)
 _COUNT = re.compile(r"^(?:n|(?:#|number of |num\.? )?\s?(?:questions|items))$", re.I)
-_NO_SHARE = re.compile(r"\bF1\b|rouge|bleu|bert-?score|perplexity|\bppl\b|auroc|\bauc\b|pass@|\bloss\b|\bmse\b|bits per|elo\b|human_?eval", re.I)
-_RUNS = re.compile(r"(?:averag\w*|\bmean\b)[^.|\n]{0,60}?\b(?:over|across|of|from)\s+(?:the\s+)?(\d{1,3}\s+)?(?:\w+\s+){0,2}?(?:seeds|runs|trials|repetitions|repeats)\b", re.I)
+_NO_SHARE = re.compile(r"\bF1\b|rouge|bleu|bert-?score|perplexity|\bppl\b|auroc|\bauc\b|pass@|\bloss\b|\bmse\b|bits per|elo\b|human_?eval",
+                       re.I)
+_RUNS = re.compile(r"(?:averag\w*|\bmean\b)[^.|\n]{0,60}?\b(?:over|across|of|from)\s+(?:the\s+)?(\d{1,3}\s+)?(?:\w+\s+){0,2}?"
+                   r"(?:seeds|runs|trials|repetitions|repeats)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def nearest(score: Score, n: int) -> str | None:
     and cutting off are all allowed for."""
     exact = score.value / 100 * n
     counts = sorted({max(0, floor(exact)), min(n, ceil(exact))})
-    if any(abs(100 * count / n - score.value) <= score.half + 1e-9 or 0 <= 100 * count / n - score.value < 2 * score.half for count in counts):
+    shares = [100 * count / n for count in counts]
+    if any(abs(share - score.value) <= score.half + 1e-9 or 0 <= share - score.value < 2 * score.half for share in shares):
         return None
     return ", ".join(f"{count}/{n} = {100 * count / n:.2f}" for count in counts)
 
@@ -97,7 +100,8 @@ def _read(table: Table, text: str) -> Results | None:
     if len(table.header) < 2 or len(table.rows) > 500:
         return None
     label = _label_column(table)
-    columns = [place for place, cell in enumerate(table.header) if place != label and cell and not _BESIDE.search(cell) and _numeric(table, place)]
+    columns = [place for place, cell in enumerate(table.header)
+               if place != label and cell and not _BESIDE.search(cell) and _numeric(table, place)]
     names = [row[label] for row in table.rows if len(row) > label and row[label]]
     if len(set(names)) < len(names) or len({table.header[place] for place in columns}) < len(columns) or not columns:
         return None
@@ -115,7 +119,8 @@ def _read(table: Table, text: str) -> Results | None:
         if scores:
             (means if MEAN.match(row[label]) else rows)[row[label]] = scores
     known = _counted(table, label, benchmarks(list(rows), text))
-    if not rows or not (known or means) or (not means and len(known) * 2 < len(rows) and not any(_COUNT.match(cell) for cell in table.header)):
+    counted = any(_COUNT.match(cell) for cell in table.header)
+    if not rows or not (known or means) or (not means and not counted and len(known) * 2 < len(rows)):
         return None
     return Results(tuple(table.header[place] for place in columns), rows, means, known, tuple(beyond) if known else ())
 
@@ -156,4 +161,4 @@ def _scale(table: Table, columns: list[int]) -> float:
 
 def _impossible_share(cell: str) -> bool:
     value = number(cell)
-    return value is not None and (value < 0 or 100 < value < 1000 and "." in cell)
+    return value is not None and (value < 0 or (100 < value < 1000 and "." in cell))

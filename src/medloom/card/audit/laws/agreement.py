@@ -16,7 +16,8 @@ from ..scores import Score, results
 _ONCE = {"global_batch": "global batch", "micro_batch": "micro-batch", "accumulation": "gradient accumulation", "rate": "learning rate",
          "warmup": "warm-up", "epochs": "number of epochs", "length": "sequence length", "steps": "number of steps"}
 _SCORE = re.compile(r"\b(\d{1,2}\.\d{1,3})\s?%?\s(?:accuracy\s)?on\b|\baccuracy\sof\s(\d{1,2}\.\d{1,3})\s?%?", re.I)
-_OTHERWISE = re.compile(r"improv|gain|increase|points|over\b|compared|than|previous|chain|\bCoT\b|shot|self-consist|ensembl|prompt|drop|by\s\d|F1|\u00b1", re.I)
+_OTHERWISE = re.compile(r"improv|gain|increase|points|over\b|compared|than|previous|chain|\bCoT\b|shot|self-consist|ensembl|prompt|drop|"
+                        r"by\s\d|F1|\u00b1", re.I)
 
 
 def settings(card: Card) -> Iterator[Finding]:
@@ -38,7 +39,8 @@ def _size(card: Card) -> Iterator[Finding]:
         title = sizes.pop()
         if not 0.7 < stated[0].value / (title * 1e9) < 1.43:
             yield Finding("agreement", "warning", f"The title says {title:g}B parameters, the table {stated[0].printed}.",
-                          f"{stated[0].value:.3g} / {title:g}e9 = {stated[0].value / (title * 1e9):.3g}", "State the size of this model.", stated[0].quote)
+                          f"{stated[0].value:.3g} / {title:g}e9 = {stated[0].value / (title * 1e9):.3g}", "State the size of this model.",
+                          stated[0].quote)
 
 
 def _emissions(card: Card) -> Iterator[Finding]:
@@ -54,7 +56,8 @@ def _emissions(card: Card) -> Iterator[Finding]:
 
 
 def validation_tokens(card: Card) -> Iterator[Finding]:
-    """Tokens held out for validation are no tokens trained on: by the card's own numbers, or by those that its corpus was published with."""
+    """Tokens held out for validation are no tokens trained on: by the card's own numbers, or by those that its corpus was
+    published with."""
     for total in training_tokens(card):
         if re.search(r"validation|held-?out", total.quote, re.I):
             continue
@@ -99,8 +102,8 @@ def scores(card: Card) -> Iterator[Finding]:
                  for model, score in table.rows[label].items()]
         if cells and not any(_same(said, score) for _, _, score in cells):
             yield Finding("scores-agree", "warning", f"The prose gives {said:g} on {cells[0][0]}, which no table has for it.",
-                          ", ".join(f"{model} {score.printed}" for _, model, score in cells[:8]), "Correct one of the two, or name the mode of the other.",
-                          quote)
+                          ", ".join(f"{model} {score.printed}" for _, model, score in cells[:8]),
+                          "Correct one of the two, or name the mode of the other.", quote)
 
 
 def _same(said: float, score: Score) -> bool:

@@ -52,8 +52,10 @@ def energy(card: Card) -> Iterator[Finding]:
     top = most[0] * pue * overhead
     for claim in claims:
         if claim.value > 1.05 * top and not prints_as(top, claim):
-            yield Finding("energy", "error", f"{claim.value:,.6g} kWh are stated, and the stated power, hours and factors make {top:,.1f} at most.",
-                          f"{most[1]}{_times(overhead, pue)} = {top:,.1f} kWh", "State energy, power and hours of the one run.", claim.quote)
+            yield Finding("energy", "error",
+                          f"{claim.value:,.6g} kWh are stated, and the stated power, hours and factors make {top:,.1f} at most.",
+                          f"{most[1]}{_times(overhead, pue)} = {top:,.1f} kWh", "State energy, power and hours of the one run.",
+                          claim.quote)
 
 
 def identity(card: Card) -> Iterator[Finding]:
@@ -79,7 +81,8 @@ def identity(card: Card) -> Iterator[Finding]:
             if entry[0] is claim and not prints_as(entry[1], claim) and entry[2] not in {held[2] for held in hold} | seen:
                 seen.add(entry[2])
                 others = "; ".join(f"PUE {held[2]:g} gives {_kg(held[1])}" for held in hold[:1])
-                yield Finding("carbon", "error", f"With the stated PUE of {entry[2]:g} the emissions are {_kg(entry[1])}, not {claim.printed}.",
+                yield Finding("carbon", "error",
+                              f"With the stated PUE of {entry[2]:g} the emissions are {_kg(entry[1])}, not {claim.printed}.",
                               f"{entry[3]} = {_kg(entry[1])}; {others}", "Use the PUE that is stated.", claim.quote)
     yield from _of_layout(card, max(claims, key=lambda found: found.value), intensities[0], overheads[0], pues)
 
@@ -96,8 +99,10 @@ def grid(card: Card) -> Iterator[Finding]:
     asked = claim.value / kwh
     factor = (max(card.values("pue") or [2.0])) * 2.0
     if asked > DIRTIEST_GRID * factor:
-        yield Finding("carbon-range", "warning", f"{_kg(claim.value)} for {most.value:,.1f} device hours ask for a grid of {asked:.3g} kg/kWh; no grid is so.",
-                      f"{most.value:,.1f} h ({most.how}) x {watts:g} W / 1000 = {kwh:,.1f} kWh; {_kg(claim.value)} / {kwh:,.1f} kWh = {asked:.3g} kg/kWh",
+        yield Finding("carbon-range", "warning",
+                      f"{_kg(claim.value)} for {most.value:,.1f} device hours ask for a grid of {asked:.3g} kg/kWh; no grid is so.",
+                      f"{most.value:,.1f} h ({most.how}) x {watts:g} W / 1000 = {kwh:,.1f} kWh; {_kg(claim.value)} / {kwh:,.1f} kWh = "
+                      f"{asked:.3g} kg/kWh",
                       "Check the unit of the emissions (g, kg or t) and of the hours.", claim.quote)
 
 

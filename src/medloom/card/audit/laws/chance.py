@@ -24,8 +24,8 @@ def below_chance(card: Card) -> Iterator[Finding]:
                 n = min(known.sizes)
                 high = 100 * wilson(score.value / 100 * n, n)[1]
                 if high < 100 * known.chance:
-                    low.append((f"{model} on {label}", f"{score.printed} % of {n}, 95 % interval up to {high:.1f}, guessing {100 * known.chance:.1f}",
-                                f"{label}: {model} {score.printed}"))
+                    sums = f"{score.printed} % of {n}, 95 % interval up to {high:.1f}, guessing {100 * known.chance:.1f}"
+                    low.append((f"{model} on {label}", sums, f"{label}: {model} {score.printed}"))
         if low:
             yield Finding("below-chance", "warning", f"Below what guessing gives: {', '.join(which for which, _, _ in low)}.",
                           "; ".join(f"{which}: {sums}" for which, sums, _ in low),

@@ -58,9 +58,11 @@ def ranges(card: Card) -> Iterator[Finding]:
             for model, score in row.items():
                 most = sqrt(score.value * (100 - score.value) * r / (r - 1))
                 if score.spread is not None and label in table.known and score.spread > most + score.half:
-                    yield Finding("range", "warning", f"{label} of {model}: a spread of {score.spread:g} is more than scores of mean {score.printed} can have.",
+                    yield Finding("range", "warning",
+                                  f"{label} of {model}: a spread of {score.spread:g} is more than scores of mean {score.printed} can have.",
                                   f"sqrt({score.printed} x (100 - {score.printed}) x {r} / {r - 1}) = {most:.1f}",
-                                  "Say what stands after \u00b1, and over how many runs.", f"{label}: {model} {score.printed} \u00b1 {score.spread:g}")
+                                  "Say what stands after \u00b1, and over how many runs.",
+                                  f"{label}: {model} {score.printed} \u00b1 {score.spread:g}")
 
 
 def _told(cells: list[_Cell]) -> Iterator[Finding]:
@@ -75,14 +77,16 @@ def _told(cells: list[_Cell]) -> Iterator[Finding]:
                 left = [cell for cell in left if cell not in wrong]
                 yield Finding("whole-questions", "warning",
                               f"{len(wrong)} of {len(group)} scores of {name} are no share of the published number of questions.",
-                              "; ".join(f"{cell.label} of {cell.model} {cell.score.printed} of {cell.n}: nearest {cell.near}" for cell in wrong[:3]),
+                              "; ".join(f"{cell.label} of {cell.model} {cell.score.printed} of {cell.n}: nearest {cell.near}"
+                                        for cell in wrong[:3]),
                               "Say which questions were asked, how many, and whether the scores are means of several runs.",
                               f"{wrong[0].label}: {wrong[0].model} {wrong[0].score.printed}")
     for cell in left:
         if cell.near:
             yield Finding("whole-questions", "error",
-                          f"{cell.label} of {cell.model}, {cell.score.printed} %, is no share of {cell.n} questions.", f"nearest: {cell.near}",
-                          "Look the count up again; or say how many runs the number averages.", f"{cell.label}: {cell.model} {cell.score.printed}")
+                          f"{cell.label} of {cell.model}, {cell.score.printed} %, is no share of {cell.n} questions.",
+                          f"nearest: {cell.near}", "Look the count up again; or say how many runs the number averages.",
+                          f"{cell.label}: {cell.model} {cell.score.printed}")
 
 
 def _of_another_number(cells: list[_Cell]) -> Iterator[Finding]:
@@ -90,7 +94,8 @@ def _of_another_number(cells: list[_Cell]) -> Iterator[Finding]:
         group = [cell for cell in cells if cell.label == label and cell.near and cell.other]
         first = group[0]
         yield Finding("whole-questions", "note",
-                      f"{', '.join(cell.score.printed for cell in group)} on {label}: no share of the usual {first.n} questions, but one of {first.other}.",
+                      f"{', '.join(cell.score.printed for cell in group)} on {label}: no share of the usual {first.n} questions, but "
+                      f"one of {first.other}.",
                       f"nearest: {first.near}; {first.score.value / 100 * (first.other or 0):.2f}/{first.other} = {first.score.printed} %",
                       "Say how many questions were asked.", f"{label}: {first.model} {first.score.printed}")
 
@@ -111,6 +116,6 @@ def _own_counts(card: Card) -> Iterator[Finding]:
                 score = score_of(row[place], 100.0 if fraction else 1.0)
                 near = nearest(score, int(n or 0)) if score is not None else None
                 if score is not None and near is not None:
-                    yield Finding("whole-questions", "error", f"{row[0]}: {score.printed} is no share of {n:g} questions.", f"nearest: {near}",
-                                  "Look the count up again.", " | ".join(row))
+                    yield Finding("whole-questions", "error", f"{row[0]}: {score.printed} is no share of {n:g} questions.",
+                                  f"nearest: {near}", "Look the count up again.", " | ".join(row))
 

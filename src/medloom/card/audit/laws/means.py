@@ -59,7 +59,8 @@ def pooling(card: Card) -> Iterator[Finding]:
         if all(abs(share[0] - float(mean)) <= 1 for _, mean, share in told):
             continue
         yield Finding("pooling", "note", f"{label} gives groups of {', '.join(map(str, sizes))} questions the same weight.",
-                      "share of all questions: " + ", ".join(f"{model} {share[0]:.1f} (printed {mean}) = {share[1]}" for model, mean, share in told),
+                      "share of all questions: "
+                      + ", ".join(f"{model} {share[0]:.1f} (printed {mean}) = {share[1]}" for model, mean, share in told),
                       "Print the share of all questions beside the mean of groups.", f"{label}: {', '.join(mean for _, mean, _ in told)}")
 
 
@@ -146,8 +147,10 @@ def _total(table: Table, parts: tuple[tuple[str, ...], ...], last: tuple[str, ..
     if _as_mean(made / len(amounts), whole, slack):
         return
     column = table.header[place] if place < len(table.header) else f"column {place + 1}"
-    told = " + ".join(row[place] for row in parts if len(row) > place and _amount(row[place])) if len(amounts) <= 20 else f"{len(amounts)} rows"
-    yield Finding("total", "error", f"{last[0]} of {column} is printed as {last[place]}, and the rows sum to {_printed(made, last[place])}.",
+    cells = [row[place] for row in parts if len(row) > place and _amount(row[place])]
+    told = " + ".join(cells) if len(cells) <= 20 else f"{len(cells)} rows"
+    yield Finding("total", "error",
+                  f"{last[0]} of {column} is printed as {last[place]}, and the rows sum to {_printed(made, last[place])}.",
                   f"{told} = {_printed(made, last[place])}", "Correct the total, or list the part that is missing.",
                   f"{last[0]}: {column} {last[place]}")
 

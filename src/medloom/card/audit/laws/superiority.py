@@ -15,10 +15,13 @@ from ..finding import Finding
 from ..known import bare
 from ..scores import Results, Score, results
 
-_BETTER = re.compile(r"\b(?:outperform(?:s|ed|ing)?|surpass(?:es|ed|ing)?|exceed(?:s|ed|ing)?|beats?|superior to|(?:better|higher) (?:\w+ ){0,3}?than)\b", re.I)
-_CLAUSE = re.compile(r";|,?\s(?:but|while|whereas|although|though|however)\b|\band\s+(?:is|are|was|were|performs?|matches|comes|achieves?|remains?)\b"
-                     r"|\b(?:comparable|on par|close to|similar to|within)\b", re.I)
-_UNSAID = re.compile(r"\b(?:not|never|no|cannot|without|whether|if|may|might|could|should|aims? to|can|fails? to)\b[^.]{0,20}$|n't\s\w*$", re.I)
+_BETTER = re.compile(r"\b(?:outperform(?:s|ed|ing)?|surpass(?:es|ed|ing)?|exceed(?:s|ed|ing)?|beats?|superior to|"
+                     r"(?:better|higher) (?:\w+ ){0,3}?than)\b", re.I)
+_CLAUSE = re.compile(r";|,?\s(?:but|while|whereas|although|though|however)\b|"
+                     r"\band\s+(?:is|are|was|were|performs?|matches|comes|achieves?|remains?)\b|"
+                     r"\b(?:comparable|on par|close to|similar to|within)\b", re.I)
+_UNSAID = re.compile(r"\b(?:not|never|no|cannot|without|whether|if|may|might|could|should|aims? to|can|fails? to)\b[^.]{0,20}$|"
+                     r"n't\s\w*$", re.I)
 _OURS = re.compile(r"\b(?:our (?:\w+ )?models?|the model|this model|it|we)\b", re.I)
 _ALL = re.compile(r"\b(?:all|every)\s(?:of the\s)?(?:other\s)?(?:models?|baselines?)\b", re.I)
 _AVERAGE = re.compile(r"\bon average\b|\boverall\b|\baverage\b", re.I)
@@ -52,8 +55,8 @@ class _Line:
         """Its sum."""
         difference = self.mine.value - self.theirs.value
         z = f"z {difference / self.error:+.1f}, " if self.error else ""
-        return (f"{self.label} {self.mine.printed} - {self.theirs.printed} = {difference:+.1f} (n {self.n}, standard error {self.error:.1f}, "
-                f"{z}p {self.p:.2g})")
+        return (f"{self.label} {self.mine.printed} - {self.theirs.printed} = {difference:+.1f} "
+                f"(n {self.n}, standard error {self.error:.1f}, {z}p {self.p:.2g})")
 
 
 def claims_of_better(card: Card) -> Iterator[Finding]:
@@ -124,11 +127,13 @@ def _compared(card: Card, table: Results, subject: str, clause: str) -> Iterator
 
 
 def _named(words: str, models: tuple[str, ...], own: str) -> list[str]:
-    """The models that a passage names. A name that means several ("Llama-2" of 7B and 70B) means the one of its speaker's size, if there is one."""
+    """The models that a passage names. A name that means several ("Llama-2" of 7B and 70B) means the one of its speaker's size, if there
+    is one."""
     found: list[str] = []
     for word in re.findall(r"[A-Za-z][\w.-]*\d[\w.-]*|[A-Za-z]\w*-[\w.-]+", words):
         said = bare(word)
-        held = [model for model in models if len(said) >= 4 and (bare(model).startswith(said) or said.startswith(bare(model)) and len(bare(model)) >= 5)]
+        held = [model for model in models if len(said) >= 4
+                and (bare(model).startswith(said) or (said.startswith(bare(model)) and len(bare(model)) >= 5))]
         if len(held) > 1:
             exact = [model for model in held if bare(model) == said]
             held = exact or [model for model in held if _size(model) and _size(model) == _size(own)]

@@ -42,7 +42,8 @@ def compute(card: Card) -> Iterator[Finding]:
                       f"{sums}; at 100 % it would take {flops / (device[1] * 1e12) / 3600:,.0f} device hours",
                       _other_devices(card, flops, device[1]), most.quote)
     elif share < _LEAST and len(training_tokens(card)) == 1 and len(hours) == 1:
-        yield Finding("compute", "note", f"The stated work uses only {share:.2%} of the devices' peak.", sums.replace(f"{share:.0%}", f"{share:.2%}"),
+        yield Finding("compute", "note", f"The stated work uses only {share:.2%} of the devices' peak.",
+                      sums.replace(f"{share:.0%}", f"{share:.2%}"),
                       "Say what else the hours were spent on, or check tokens and hours.", most.quote)
 
 
@@ -56,7 +57,8 @@ def utilisation(card: Card) -> Iterator[Finding]:
         elif work and device and len(hours) == 1 and len(training_tokens(card)) == 1:
             share = 100 * _share(work[0], hours[0].value, device[1])
             if not 1 / _ATTENTION < share / claim.value < _ATTENTION:
-                yield Finding("utilisation", "warning", f"A utilisation of {claim.value:g} % is stated, and the stated work makes it {share:.1f} %.",
+                yield Finding("utilisation", "warning",
+                              f"A utilisation of {claim.value:g} % is stated, and the stated work makes it {share:.1f} %.",
                               f"{work[1]} = {work[0]:.3g} FLOP; {_able(hours[0], device)}: {share:.1f} %",
                               "State the tokens, hours and devices of the run that the utilisation is of.", claim.quote)
 
@@ -138,4 +140,4 @@ def _other_devices(card: Card, flops: float, tera: float) -> str:
                 return (f"The {place}'s layout of {layout.devices:g} devices for {hours[0]:g} h makes {layout.devices * hours[0]:,.1f} "
                         f"device hours and a utilisation of {share:.1%}: state those, if they are what ran.")
     counts = devices(card)
-    return ("State the devices, hours, tokens and parameters of the one run" + (f"; {listed(counts)} devices are stated." if counts else "."))
+    return "State the devices, hours, tokens and parameters of the one run" + (f"; {listed(counts)} devices are stated." if counts else ".")
