@@ -25,6 +25,7 @@ class Known:
 
 # Most particular first.
 _BENCHMARKS = (
+    Known(r"mcmle|med-?qa.*(?:chin|mainland|\bzh\b|\bcn\b)", (3426,), 0.20, "medqa-mainland"),
     Known(r"(?<!pub)(?<!pubmed)med-?qa.*\b4|medqa4", (1273,), 0.25, "medqa"),
     Known(r"(?<!pub)\bmed-?qa|^usmle\b", (1273,), 0.20, "medqa"),
     Known(r"medmcqa", (4183, 6150, 2816), 0.25, "medmcqa"),
@@ -44,8 +45,9 @@ _BENCHMARKS = (
 )
 # Test questions of Hendrycks et al. 2021 (arXiv:2009.03300), counted from the released files.
 _SUBJECTS = {
-    r"anatomy": 135, r"clinical (?:knowledge|kg)": 265, r"(?:college|c\.?) ?biology": 144, r"(?:college|c\.?) ?medicine": 173,
-    r"(?:medical|med\.?) genetics": 100, r"pro(?:f(?:essional)?)?\.? medicine": 272, r"virology": 166, r"high school biology": 310,
+    r"ana(?:tomy)?": 135, r"(?:clinical (?:knowledge|kg)|ckg)": 265, r"(?:(?:college|c\.?) ?biology|cbio)": 144,
+    r"(?:(?:college|c\.?) ?medicine|cmed)": 173, r"(?:(?:medical|med\.?) genetics|medgen)": 100,
+    r"(?:pro(?:f(?:essional)?)?\.? medicine|promed)": 272, r"virology": 166, r"high school biology": 310,
     r"human aging": 223,
 }
 _MMLU = tuple(Known(rf"^(?:mmlu[ :(-]*)?{pattern}\)?$", (n,), 0.25, f"mmlu/{pattern}") for pattern, n in _SUBJECTS.items())

@@ -37,6 +37,7 @@ Place = Literal["prose", "table", "front"]
 _SHARED = frozenset(("tokens", "watts", "pue", "overhead", "intensity", "length", "context"))  # what variants of a model have in common
 _MOST_RUNS = 100
 _MOST_CLAIMS = 300  # of one pattern in the prose
+_A_NODE = re.compile(r"\s?(?:/|per\s|on (?:each|every)\s|a\s)?\s?nodes?\b|\seach\b", re.I)  # the devices of one, not of all
 _SUM = re.compile(r"^(?:total|sum|all)\b", re.I)
 
 
@@ -149,6 +150,8 @@ def _from_prose(document: Document) -> Iterator[Claim]:
 def _devices(document: Document) -> Iterator[Claim]:
     for found in islice(DEVICES_IN_PROSE.finditer(document.prose), _MOST_CLAIMS):
         quote = document.sentence(found.start())
+        if not found.group(1) and _A_NODE.match(document.prose, found.end()):
+            continue
         each, nodes = quantity(found.group(2)), quantity(found.group(1)) if found.group(1) else Quantity(1, 0)
         if each and nodes and each.value * nodes.value < 1e6 and _of_making(quote):
             yield Claim("gpus", each.value * nodes.value, 0.0, found.group().strip(), "prose", quote, found.start())
@@ -186,6 +189,8 @@ def _meant(kind: str, value: float, quote: str, before: str, after: str, documen
     if kind == "steps":
         return value >= 100 and not re.search(r"warm|every|each|save|evaluat|accumul|checkpoint|decay|first|last|\bat\b|after|inference|"
                                               r"denois|diffusion", before[-30:], re.I)
+    if kind in ("data", "tensor", "pipeline", "context_parallel"):
+        return _of_making(quote)
     if kind in ("throughput", "carbon"):
         return _of_making(quote) and not re.search(r"equivalent to|comparable|compared|GPT-\d|offset|saved|avoid", before, re.I)
     if kind == "intensity":

@@ -65,7 +65,7 @@ _PROSE = {
 }
 PROSE = {kind: tuple(re.compile(pattern, re.I) for pattern in patterns) for kind, patterns in _PROSE.items()}
 DEVICES_IN_PROSE = re.compile(
-    rf"(?:{NUMBER}\s?(?:DGX\s|HGX\s|compute\s|GPU\s)?nodes?\s?(?:of|with|each\swith|each\shaving|,|{TIMES})?\s?(?:each\s?)?(?:with\s|of\s)?)?"
+    rf"(?:{NUMBER}\s?(?:DGX\s|HGX\s|compute\s|GPU\s)?nodes?\s?(?:of|with|each\swith|each\shaving|,|\(|{TIMES})?\s?(?:each\s?)?(?:with\s|of\s)?)?"
     rf"{NUMBER}\s?{TIMES}?\s?(?:{DEVICE}|GPUs?\b|accelerators\b)(?![\s-]?(?:\d+\s?GB\s?)?(?:GPU[\s-])?(?:hours?|h)\b)", re.I)
 DEVICES_TIMES = re.compile(rf"{DEVICE}(?:[\s-]?\(?\d{{1,3}}\s?GB\)?)?\s?[x\u00d7]\s?(\d{{1,6}})\b", re.I)
 

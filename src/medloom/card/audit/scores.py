@@ -73,12 +73,12 @@ def runs_averaged(card: Card) -> int | None:
 
 
 def nearest(score: Score, n: int) -> str | None:
-    """The nearest shares of n, where no whole number of n questions prints as the score; None where one does. Rounding to even, half up
-    and cutting off are all allowed for."""
+    """The nearest shares of n, where no whole number of n questions prints as the score; None where one does. Rounding to even, half up,
+    in two steps (75.849 to 75.85 to 75.9) and cutting off are all allowed for."""
     exact = score.value / 100 * n
     counts = sorted({max(0, floor(exact)), min(n, ceil(exact))})
     shares = [100 * count / n for count in counts]
-    if any(abs(share - score.value) <= score.half + 1e-9 or 0 <= share - score.value < 2 * score.half for share in shares):
+    if any(abs(share - score.value) <= 1.1 * score.half + 1e-9 or 0 <= share - score.value < 2 * score.half - 1e-9 for share in shares):
         return None
     return ", ".join(f"{count}/{n} = {100 * count / n:.2f}" for count in counts)
 

@@ -12,6 +12,7 @@ from ..finding import Finding
 from ..scores import Score, nearest, results, runs_averaged, score_of
 from ..tables import number
 
+_MEANS = (2, 3)  # languages, seeds, annotators that a score may be the mean of without a word
 _MANY = 3  # cells of one row or column that fail together tell of another denominator, not of a slip
 
 
@@ -23,6 +24,7 @@ class _Cell:
     n: int
     near: str | None  # the nearest shares of the usual number of questions, where the score is none
     other: int | None  # another published number of questions that the score is a share of
+    parts: int | None  # of how many equal parts it may be the mean, where it is no share of one
 
 
 def whole_questions(card: Card) -> Iterator[Finding]:
@@ -41,7 +43,8 @@ def whole_questions(card: Card) -> Iterator[Finding]:
                 if 2 * score.half * sizes[0] < 100:  # else every print is some share
                     near = [nearest(score, n) for n in sizes]
                     other = next((n for n, told in zip(sizes, near, strict=True) if told is None), None)
-                    cells.append(_Cell(label, model, score, sizes[0], near[0], other))
+                    parts = next((r for r in _MEANS if runs == 1 and nearest(score, r * sizes[0]) is None), None)
+                    cells.append(_Cell(label, model, score, sizes[0], near[0], other, parts))
         yield from _told(cells)
     yield from _own_counts(card)
 
@@ -81,8 +84,9 @@ def _told(cells: list[_Cell]) -> Iterator[Finding]:
                                         for cell in wrong[:3]),
                               "Say which questions were asked, how many, and whether the scores are means of several runs.",
                               f"{wrong[0].label}: {wrong[0].model} {wrong[0].score.printed}")
+    yield from _of_a_mean([cell for cell in left if cell.near and cell.parts])
     for cell in left:
-        if cell.near:
+        if cell.near and not cell.parts:
             yield Finding("whole-questions", "error",
                           f"{cell.label} of {cell.model}, {cell.score.printed} %, is no share of {cell.n} questions.",
                           f"nearest: {cell.near}", "Look the count up again; or say how many runs the number averages.",
@@ -98,6 +102,18 @@ def _of_another_number(cells: list[_Cell]) -> Iterator[Finding]:
                       f"one of {first.other}.",
                       f"nearest: {first.near}; {first.score.value / 100 * (first.other or 0):.2f}/{first.other} = {first.score.printed} %",
                       "Say how many questions were asked.", f"{label}: {first.model} {first.score.printed}")
+
+
+def _of_a_mean(cells: list[_Cell]) -> Iterator[Finding]:
+    """Scores that are no shares, but may be means of a few."""
+    if cells:
+        told = [f"{cell.label} of {cell.model} {cell.score.printed}" for cell in cells]
+        sums = [f"{cell.score.printed}: of {cell.n} nearest {cell.near}; "
+                f"{round(cell.score.value / 100 * cell.n * (cell.parts or 1))}/({cell.parts} x {cell.n})" for cell in cells[:4]]
+        yield Finding("whole-questions", "warning",
+                      f"{', '.join(told)}: no share of the published number of questions, unless a mean of {cells[0].parts} runs or parts.",
+                      " | ".join(sums), "Look the count up again; or say how many runs or parts the number averages.",
+                      f"{cells[0].label}: {cells[0].model} {cells[0].score.printed}")
 
 
 def _own_counts(card: Card) -> Iterator[Finding]:

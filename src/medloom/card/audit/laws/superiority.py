@@ -27,6 +27,9 @@ _ALL = re.compile(r"\b(?:all|every)\s(?:of the\s)?(?:other\s)?(?:models?|baselin
 _AVERAGE = re.compile(r"\bon average\b|\boverall\b|\baverage\b", re.I)
 _SEVERAL = re.compile(r"\b(?:multiple|several|some|many|various|a number of|two|three)\b", re.I)
 _MOST = re.compile(r"\bmost\b|\bmajority\b", re.I)
+_QUANTISED = re.compile(r".{0,60}\b(?:GGUF|GPTQ|AWQ|EXL2)\b.{0,20}", re.I)
+_SAID_QUANTISED = re.compile(r"\bthis (?:model |repo\w* |file )?(?:is|are|contains|holds)\s(?:an? |the )?(?:\d-bit )?quanti[sz]ed "
+                             r"(?:version|form|copy|file)s?\b[^.\n]{0,60}", re.I)
 _MOST_CLAIMS = 300
 _FILE_TYPE = re.compile(r"\b(?:I?Q\d_\w+|F16|BF16|[2-8][- ]bit|GPTQ|AWQ)\b")
 
@@ -83,7 +86,8 @@ def claims_of_better(card: Card) -> Iterator[Finding]:
 
 def own_numbers(card: Card) -> Iterator[Finding]:
     """The card of a quantised file shows the scores of that file, not of the model it was made from."""
-    said = re.search(r"[^.\n]{0,60}\bquanti[sz]ed (?:version|form|copy|file)s?\b[^.\n]{0,60}", card.document.prose, re.I)
+    titled = (_QUANTISED.search(title) for title in card.document.titles)
+    said = next((found for found in titled if found), None) or _SAID_QUANTISED.search(card.document.prose)
     shown = any(_FILE_TYPE.search(cell) for table in card.tables for row in (table.header, *table.rows) for cell in row)
     if said and results(card) and not shown:
         yield Finding("own-numbers", "warning",
