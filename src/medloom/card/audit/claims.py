@@ -37,7 +37,8 @@ Place = Literal["prose", "table", "front"]
 _SHARED = frozenset(("tokens", "watts", "pue", "overhead", "intensity", "length", "context"))  # what variants of a model have in common
 _MOST_RUNS = 100
 _MOST_CLAIMS = 300  # of one pattern in the prose
-_A_NODE = re.compile(r"\s?(?:/|per\s|on (?:each|every)\s|a\s)?\s?nodes?\b|\seach\b", re.I)  # the devices of one, not of all
+# The devices of one node, not of all.
+_A_NODE = re.compile(r"\s?(?:/|per\s|(?:on|of|in) (?:an?|each|every|one)\s|a\s)?\s?nodes?\b|\seach\b", re.I)
 _SUM = re.compile(r"^(?:total|sum|all)\b", re.I)
 
 
@@ -117,7 +118,7 @@ def parse_card(text: str) -> Card:
 def _card(document: Document) -> Card:
     tables = (*document.tables, *index_tables(document.front))
     claims = [*_from_front(document.front), *(claim for table in document.tables for claim in _from_table(table)),
-              *_from_settings(document), *sorted(_from_prose(document), key=lambda claim: claim.start)]
+              *_from_settings(document), *_from_cells(document), *sorted(_from_prose(document), key=lambda claim: claim.start)]
     return Card(document, tables, tuple(claims))
 
 
@@ -204,6 +205,14 @@ def _from_settings(document: Document) -> Iterator[Claim]:
     """Lines "key: value". Of several stages that a card describes each line is of one: they are not told apart."""
     for label, value in document.settings:
         yield from _labelled(label, value, "", f"{label}: {value}"[:300])
+
+
+def _from_cells(document: Document) -> Iterator[Claim]:
+    """Rows of two cells whose label is of no kind are read like sentences: "Hardware | 64x A100", "Parallelism | DP 16, TP 4"."""
+    lines = [f"{row[0]}: {row[1]}." for table in document.tables if len(table.header) in (0, 2) for row in (table.header, *table.rows[:200])
+             if len(row) == 2 and not kind_of(row[0]) and re.search(r"\d", row[1])]
+    for claim in _from_prose(replace(document, prose="\n".join(lines))):
+        yield replace(claim, place="prose" if claim.kind == "tokens" else "table")
 
 
 def _from_table(table: Table) -> Iterator[Claim]:

@@ -35,7 +35,7 @@ _UNSEEN = re.compile("|".join([r"<!--.*?(?:-->|\Z)", *(rf"<{tag}\b.*?(?:</{tag}\
 _SETTING = re.compile(r"^[\s>+*-]{0,8}[*_`]{0,3}([A-Za-z][A-Za-z0-9 _/().,-]{0,60}?)[*_`\"]{0,3}\s?[:=]\s?[*_`\"]{0,3}\s?(\S.*)$")
 _POWER = re.compile(r"(\d(?:\.\d{1,4})?)\s?(?:[x\u00d7*]|\\times)\s?10\s?(?:\^|<sup>|\*\*)?\s?\{?"
                     r"(-\d{1,2}|(?<=[\^>*{])\d{1,2})\}?(?:</sup>)?")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*#\[-])|\n+|\s(?=#{1,6} )|\s-\s(?=\*\*|[A-Z])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z*#\[-])|\n+|\s(?=#{1,6} )|\s[-*]\s(?=\*\*|[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _fenced(found: re.Match[str], settings: list[tuple[str, str]]) -> str:
 
 def _settings(text: str) -> list[tuple[str, str]]:
     """Lines and list items of the form "key: value"."""
-    pieces = re.split(r"\n| - (?=[*_`A-Za-z])", text)
+    pieces = re.split(r"\n| [-*] (?=[*_`A-Za-z])", text)
     found = [_SETTING.match(piece[:400]) for piece in pieces]
     return [(match.group(1), match.group(2).strip(" *`\"")) for match in found if match]
 

@@ -14,14 +14,14 @@ TIMES = "[*x\u00d7]"
 _OF = r"\s?(?:of|=|:|is|was|at)?\s?"
 _CO2 = r"(?:of\s)?CO_?2[\s-]?(?:equivalents?|eq\b|e\b)?"
 _PER_KWH = r"\s?(?:/|per)\s?kWh"
-_GAP = r"(?:(?!parallel)[^.|]){0,110}?"
+_GAP = r"(?:(?!parallel|global|micro)[^.|;*\n]){0,110}?"
 _KINDS_OF_TEXT = (r"(?:(?:training|pre-?training|medical|biomedical|clinical|text|unique|high-quality|quality|domain|domain-specific|"
                   r"English|total|additional|curated)\s){0,3}")
 
 
 def _parallel(word: str, letters: str) -> tuple[str, ...]:
-    return (rf"\b{word}[\s-]*parallel\w*{_GAP}(?:of|=|:)\s?(\d{{1,6}})()\b", rf"\b(\d{{1,6}})()[\s-]*way\s{word}[\s-]*parallel",
-            rf"\b{letters}\s?(?:size)?\s?(?:=|:|of)?\s?(\d{{1,6}})()\b")
+    return (rf"\b{word}[\s-]*parallel\w*{_GAP}(?:of|=|:)\s?(\d{{1,6}})()\b(?![.,]\d)", rf"\b(\d{{1,6}})()[\s-]*way\s{word}[\s-]*parallel",
+            rf"\b{letters}\s?(?:size)?\s?(?:=|:|of)?\s?(\d{{1,6}})()\b(?![.,]\d)")
 
 
 # kind: patterns whose first group is the number and whose second its scale or unit.
@@ -32,7 +32,7 @@ _PROSE = {
     "parameters": (rf"{NUMBER}{SCALE}[\s-]?(?:total\s|model\s)?param(?:eter)?s?\b",),
     "active": (rf"{NUMBER}{SCALE}[\s-]?(?:active|activated)\sparam(?:eter)?s?\b",),
     "gpu_hours": (rf"(?:GPU|device|{DEVICE})[\s-]?hours?(?:\s?\([^)]{{0,60}}\))?\W{{0,6}}(?:is|of|was|used)?\s?{NUMBER}{SCALE}\b"
-                  rf"(?!\s?(?:{TIMES}|nodes?|GPU))",
+                  rf"(?! ?(?:{TIMES} ?\d|{TIMES} ?[A-Z]|nodes?|GPU))",
                   rf"{NUMBER}{SCALE}\s?(?:{DEVICE}(?:[\s-]?\(?\d{{1,3}}\s?GB\)?)?(?:[\s-]SXM\d?)?[\s-]?(?:GPUs?[\s-]?)?"
                   r"|(?:GPU|device|accelerator|TPU)[\s-]?)(?:hours?|h)\b"),
     "hours": (rf"{NUMBER}\s?({DURATION})\b",),

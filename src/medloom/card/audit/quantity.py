@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 # One group each. Fifteen digits are more than a card needs and few enough for a float to hold.
-NUMBER = r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,9})?|\d{1,15}(?:\.\d{1,12})?(?:[eE][-+]?\d{1,2})?)(?!\d)"
+NUMBER = r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,9})?|\d{1,15}(?:\.\d{1,12})?(?:[eE][-+]?\d{1,2})?)(?!\d|,\d{3})"
 SCALE = r"\s?\+?\s?(trillion|billion|million|thousand|[TBMK])?\+?"
 
 _SCALES = {"trillion": 1e12, "t": 1e12, "billion": 1e9, "b": 1e9, "million": 1e6, "m": 1e6, "thousand": 1e3, "k": 1e3}

@@ -14,7 +14,7 @@ from math import prod
 from .claims import Card, Claim, Place
 from .front import base_model
 from .known import DEVICES, bare, base_parameters
-from .patterns import MAKING
+from .patterns import MAKING, USING
 from .tables import Table
 
 CLOSE = 0.02  # rounded factors multiply to within this of a rounded product
@@ -25,6 +25,7 @@ _OF_BASE = re.compile(r"(?P<who>originally|initially|base model|which|llama[\w .
 _EXPERTS = re.compile(r"mixture[- ]of[- ]experts|\bMoE\b|\b\d+x\d+(?:\.\d)?B\b|\bA\d+(?:\.\d)?B\b")
 _ADAPTERS = re.compile(r"\bQ?(?:Lo|Do)RA\b|\bPEFT\b|\badapters?\b")
 _DIMENSIONS = ("data", "tensor", "pipeline", "context_parallel")
+_EIGHT_BITS = re.compile(r"\bfp8\b|\bfloat8\b", re.I)  # twice the peak
 _MOST_READINGS = 64
 
 
@@ -107,8 +108,8 @@ def tokens_of_steps(card: Card) -> tuple[float, str] | None:
 
 
 def lengths(card: Card) -> list[float]:
-    """Readings of the length of a row in tokens."""
-    return card.values("length") or card.values("context")
+    """Readings of the length of a training row in tokens."""
+    return card.values("length")
 
 
 def weights(card: Card) -> tuple[float, str] | None:
@@ -148,7 +149,7 @@ def _peak(prose: str, settings: tuple[tuple[str, str], ...], tables: tuple[Table
         named = [name for name in DEVICES if re.search(rf"\b{re.escape(name)}s?\b", part)]
         if named:
             best = max(named, key=lambda name: DEVICES[name][0])
-            eight = re.search(r"\bfp8\b|\bfloat8\b", text, re.I) is not None
+            eight = any(_EIGHT_BITS.search(line) for line in [*(line for line in lines if not USING.search(line)), *cells])
             return (f"{best} in 8 bits", 2 * DEVICES[best][0]) if eight else (best, DEVICES[best][0])
     return None
 
@@ -167,9 +168,9 @@ def wall_hours(card: Card) -> list[float]:
 
 def device_hours(card: Card) -> list[Hours]:
     """Readings of the device hours: as stated, else devices times hours."""
-    stated = [Hours(claim.value, "as stated", claim.quote) for claim in card.of("gpu_hours")]
+    stated = {claim.value: Hours(claim.value, "as stated", claim.quote) for claim in reversed(card.of("gpu_hours"))}
     if stated:
-        return stated
+        return list(reversed(stated.values()))
     return [Hours(count * hours, f"{count:g} devices x {hours:g} h", card.quote("hours"))
             for count in devices(card)[:20] for hours in wall_hours(card)[:20]]
 

@@ -14,7 +14,7 @@ from .tables import Table, number, printed, spread, turned
 MEAN = re.compile(r"^(?:avg|average|mean|overall|macro[- ]?(?:avg|average))\b", re.I)
 # Columns beside the scores that are none, and measures that are no share of questions.
 _BESIDE = re.compile(r"^n$|^#|shots?\b|questions|documents|interval|^p\b|chance|majority|metric|version|filter|std|difference|\bdelta\b|"
-                     r"size|params|^scores?$|^value$|^accuracy|^correct|category|type|source|licen|key", re.I)
+                     r"^\u0394|p-value|size|params|^scores?$|^value$|^accuracy|^correct|category|type|source|licen|key", re.I)
 _COUNT = re.compile(r"^(?:n|(?:#|number of |num\.? )?\s?(?:questions|items))$", re.I)
 _NO_SHARE = re.compile(r"\bF1\b|rouge|bleu|bert-?score|perplexity|\bppl\b|auroc|\bauc\b|pass@|\bloss\b|\bmse\b|bits per|elo\b|human_?eval",
                        re.I)
@@ -110,19 +110,20 @@ def _read(table: Table, text: str) -> Results | None:
     scale = _scale(table, columns)
     rows: dict[str, dict[str, Score]] = {}
     means: dict[str, dict[str, Score]] = {}
-    beyond: list[str] = []
+    beyond: dict[str, list[str]] = {}
     for row in table.rows:
         if len(row) <= label or not row[label]:
             continue
         scores = {table.header[place]: score for place in columns if (score := score_of(row[place], scale)) is not None}
-        beyond += [f"{row[label]}: {table.header[place]} {row[place]}" for place in columns if _impossible_share(row[place])]
+        beyond[row[label]] = [f"{row[label]}: {table.header[place]} {row[place]}" for place in columns if _impossible_share(row[place])]
         if scores:
             (means if MEAN.match(row[label]) else rows)[row[label]] = scores
     known = _counted(table, label, benchmarks(list(rows), text))
     counted = any(_COUNT.match(cell) for cell in table.header)
     if not rows or not (known or means) or (not means and not counted and len(known) * 2 < len(rows)):
         return None
-    return Results(tuple(table.header[place] for place in columns), rows, means, known, tuple(beyond) if known else ())
+    return Results(tuple(table.header[place] for place in columns), rows, means, known,
+                   tuple(cell for name in known for cell in beyond[name]))
 
 
 def _counted(table: Table, label: int, known: dict[str, Known]) -> dict[str, Known]:
@@ -130,8 +131,8 @@ def _counted(table: Table, label: int, known: dict[str, Known]) -> dict[str, Kno
     at = next((place for place, cell in enumerate(table.header) if _COUNT.match(cell)), None)
     stated = {row[label]: number(row[at]) for row in table.rows if at is not None and len(row) > max(at, label)}
     for name, found in list(known.items()):
-        behind = re.search(r"\bn\s?=\s?(\d{1,7})\b", name)
-        count = float(behind.group(1)) if behind else stated.get(name)
+        behind = re.search(r"\bn\s?=\s?(\d{1,3}(?:,\d{3})+|\d{1,7})\b", name)
+        count = float(behind.group(1).replace(",", "")) if behind else stated.get(name)
         if count is not None and count >= 1 and count == int(count):
             known[name] = replace(found, sizes=(int(count),))
     return known
@@ -148,7 +149,7 @@ def _label_column(table: Table) -> int:
 
 def _numeric(table: Table, place: int) -> bool:
     cells = [row[place] for row in table.rows if len(row) > place and row[place].strip(" -\u2013\u2014")]
-    return sum(number(cell) is not None for cell in cells) * 2 > len(cells)
+    return sum(number(cell) is not None for cell in cells) * 2 > len(cells) and not any(cell.startswith("+") for cell in cells)
 
 
 def _scale(table: Table, columns: list[int]) -> float:

@@ -15,6 +15,7 @@ _RULE_INSIDE = re.compile(r"\|[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)+\
 _NUMBER = re.compile(r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,15})(?:\.\d{1,12})?$")
 _HTML_TABLE = re.compile(r"<table\b.*?(?:</table\s*>|\Z)", re.S | re.I)
 _SPREAD = re.compile(r"\s*(?:±|\+/-|\\pm)\s*(\d{1,6}(?:\.\d{1,9})?)")
+_BEHIND = re.compile(r"(?<=[\d%])\s*[(\[][^)\]]*[)\]]\s*$")  # an interval or a count behind a number
 _MARKS = re.compile(r"[*%†‡§↑↓^_$\\]")
 LONGEST_CELL = 120
 MOST_CELLS = 20_000  # of one table; what is longer is a data set and no card
@@ -40,7 +41,7 @@ def number(cell: str) -> float | None:
 
 def printed(cell: str) -> str:
     """A cell without the marks around its number."""
-    return _MARKS.sub("", _SPREAD.split(cell, maxsplit=1)[0]).strip()
+    return _MARKS.sub("", _BEHIND.sub("", _SPREAD.split(cell, maxsplit=1)[0])).strip()
 
 
 def spread(cell: str) -> float | None:

@@ -15,6 +15,8 @@ from ..scores import Score, results
 
 _ONCE = {"global_batch": "global batch", "micro_batch": "micro-batch", "accumulation": "gradient accumulation", "rate": "learning rate",
          "warmup": "warm-up", "epochs": "number of epochs", "length": "sequence length", "steps": "number of steps"}
+_STAGE = re.compile(r"fine-?tun|\bSFT\b|instruct|LoRA|\bstage|\bphase|ablation|evaluat|annealing", re.I)  # one of several runs, perhaps
+_FIRST_STAGE = re.compile(r"pre-?train|continu", re.I)
 _SCORE = re.compile(r"\b(\d{1,2}\.\d{1,3})\s?%?\s(?:accuracy\s)?on\b|\baccuracy\sof\s(\d{1,2}\.\d{1,3})\s?%?", re.I)
 _OTHERWISE = re.compile(r"improv|gain|increase|points|over\b|compared|than|previous|chain|\bCoT\b|shot|self-consist|ensembl|prompt|drop|"
                         r"by\s\d|F1|\u00b1", re.I)
@@ -24,6 +26,8 @@ def settings(card: Card) -> Iterator[Finding]:
     """A setting that prose and table state once each, a size that title and table state, emissions of front matter and text."""
     for kind, name in _ONCE.items():
         prose, table = card.values(kind, "prose"), card.values(kind, "table")
+        if _STAGE.search(card.quote(kind, "prose")) and _FIRST_STAGE.search(card.document.prose):
+            continue
         if len(prose) == len(table) == 1 and not agree(prose[0], table[0], 0.001):
             yield Finding("agreement", "warning", f"The {name} is {prose[0]:g} in the prose and {table[0]:g} in a table.",
                           f"{prose[0]:g} / {table[0]:g} = {prose[0] / table[0]:.3g}", "State the one that was run, or name the stages.",

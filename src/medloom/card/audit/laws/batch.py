@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice, product
+from math import prod
 
 from ..claims import Card
 from ..finding import Finding
-from ..reading import agree, lengths, training_tokens
+from ..reading import agree, lengths, listed, training_tokens
 
 _MOST = 256  # readings
 _CLOSE = 0.05  # tokens are rounded, the last batch is dropped
 _UNPACKED = re.compile(r"instruct|chat|supervised|\bSFT\b|finetun|fine-tun|LoRA|\bDPO\b", re.I)
+_FIRST_STAGE = re.compile(r"pre-?train", re.I)
 _LONG_WARMUP = 0.10  # of the steps
 
 
@@ -25,26 +27,39 @@ def batch(card: Card) -> Iterator[Finding]:
     if not whole or not micro:
         return
     readings = list(islice(product(whole, micro, stated or [0.0], steps or [0.0]), _MOST))
-    if any(_made(*reading) for reading in readings):
+    made = [reading for reading in readings if _made(*reading)]
+    if made and not stated and steps:
+        yield from _ranks(card, made)
+    if made:
         return
     total, part, ranks, times = readings[0]
     factors = [part, *(value for value in (ranks, times) if value)]
     names = ["micro-batch", *(name for name, value in (("data ranks", ranks), ("accumulation", times)) if value)]
-    made = 1.0
-    for factor in factors:
-        made *= factor
+    whole_made = prod(factors)
     told = " x ".join(f"{factor:g}" for factor in factors)
     if ranks and times:
-        yield Finding("batch", "error", f"Micro-batch, ranks and accumulation make a batch of {made:g}, and {total:g} is stated.",
-                      f"{told} = {made:g}", "Correct one of the four.", card.quote("global_batch") or card.quote("train_batch"))
+        yield Finding("batch", "error", f"Micro-batch, ranks and accumulation make a batch of {whole_made:g}, and {total:g} is stated.",
+                      f"{told} = {whole_made:g}", "Correct one of the four.", card.quote("global_batch") or card.quote("train_batch"))
     else:
         yield Finding("batch", "error", f"A global batch of {total:g} cannot be made of {_and(names)} {_and([f'{f:g}' for f in factors])}.",
-                      f"{total:g} / ({told}) = {total / made:.4g}, not a whole number", f"Correct the batch or its {_and(names)}.",
+                      f"{total:g} / ({told}) = {total / whole_made:.4g}, not a whole number", f"Correct the batch or its {_and(names)}.",
                       card.quote("global_batch") or card.quote("train_batch"))
 
 
+def _ranks(card: Card, readings: list[tuple[float, float, float, float]]) -> Iterator[Finding]:
+    """Data ranks that a batch asks for fill the devices that are stated, once or by groups."""
+    counts = card.values("gpus")
+    asked = [(total / (part * times), f"{total:g} / ({part:g} x {times:g})") for total, part, _, times in readings]
+    if counts and not any(count % ranks == 0 for count in counts for ranks, _ in asked):
+        ranks, told = asked[0]
+        yield Finding("batch", "error", f"The batch takes {ranks:g} data ranks, and {listed(counts)} devices are stated.",
+                      f"{told} = {ranks:g}",
+                      "Correct the batch, its parts or the devices.", card.quote("global_batch") or card.quote("train_batch"))
+
+
 def steps(card: Card) -> Iterator[Finding]:
-    """Steps x batch x length are the tokens, seen as often as there are epochs. Rows that are padded hold fewer."""
+    """Steps x batch x length are the tokens, seen as often as there are epochs. Rows that are padded hold fewer, and of several stages
+    the steps may be of another than the tokens."""
     tokens, sizes = training_tokens(card), _tokens_a_step(card)
     if not tokens or not sizes or not card.of("steps"):
         return
@@ -54,9 +69,11 @@ def steps(card: Card) -> Iterator[Finding]:
         return
     claim, (size, told), seen, _ = readings[0]
     made = claim.value * size
-    if made > seen.value and _UNPACKED.search(card.document.prose):
+    tuned = _UNPACKED.search(card.document.prose) is not None
+    staged = tuned and _FIRST_STAGE.search(card.document.prose) is not None
+    if tuned and staged != (made > seen.value):
         return
-    yield Finding("steps", "error",
+    yield Finding("steps", "warning" if staged else "error",
                   f"{claim.value:,.0f} steps see {made:.4g} tokens, and {seen.value:.4g} are stated.",
                   f"{claim.value:,.0f} x {told} = {made:.4g}; {seen.value:.4g} tokens would be {seen.value / size:,.0f} steps",
                   "Correct steps, batch, length or tokens; or say how often the tokens were seen.", claim.quote)

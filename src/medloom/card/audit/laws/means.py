@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..claims import Card
+from ..claims import Card, kind_of
 from ..finding import Finding
 from ..quantity import Quantity, quantity
 from ..scores import Results, Score, results
 from ..tables import Table, turned
 
-_TOTAL = re.compile(r"^(?:grand\s)?(?:total|sum)\b(?!\s*(?:params|parameters|batch|steps))", re.I)
+_TOTAL = re.compile(r"^(?:grand\s)?(?:total|sum)s?(?:\s(?:tokens|documents|articles|questions))?\s?(?:\([^)]*\))?:?$", re.I)
+_OTHER_MEAN = re.compile(r"weight|micro|pooled|geometric|harmonic|median", re.I)
 _PART = re.compile(r"^\s*(?:of which|sub-?total|including|thereof|[-\u2514\u21b3])", re.I)
 _CELL = re.compile(r"^~?\s?(\d{1,3}(?:,\d{3}){1,4}(?:\.\d+)?|\d{1,15}(?:\.\d{1,9})?)\s?([TBMK]?)\b(\s?\S{0,10})$", re.I)
 _ONE_COUNT = 3  # of the columns must hold before one that does not is an error of its own
@@ -21,6 +22,8 @@ def means(card: Card) -> Iterator[Finding]:
     """A printed average is the mean of its column, or the share of all questions, or a mean that counts each set of questions once."""
     for table in results(card):
         for label, row in table.means.items():
+            if _OTHER_MEAN.search(label):
+                continue
             wrong = [(model, score, found) for model, score in row.items() if (found := _off(table, model, score)) is not None]
             checked = sum(len(_column(table, model)) >= 2 for model in row)
             if len(wrong) == checked >= _ONE_COUNT:
@@ -41,7 +44,7 @@ def totals(card: Card) -> Iterator[Finding]:
         for facing in (table, turned(table)):
             at = [place for place, row in enumerate(facing.rows) if row and _TOTAL.match(row[0])]
             parts = facing.rows[: at[0]] if at else ()
-            if len(at) != 1 or len(parts) < 2 or len(parts) > 500 or any(_PART.match(row[0]) for row in parts if row):
+            if len(at) != 1 or not 2 <= len(parts) <= 500 or any(_PART.match(row[0]) or kind_of(row[0]) for row in parts if row):
                 continue
             for place in range(1, len(facing.rows[at[0]])):
                 yield from _total(facing, parts, facing.rows[at[0]], place)
@@ -98,6 +101,14 @@ def pooled(table: Results, model: str) -> tuple[float, str] | None:
     return 100 * sum(counts) / sum(sizes), f"{sum(counts)}/{sum(sizes)}"
 
 
+def _weighted(table: Results, model: str) -> float | None:
+    """The mean weighted by questions, where every row's number of them is known."""
+    if len(table.known) < len(table.rows) or any(model not in row for row in table.rows.values()):
+        return None
+    sizes = {label: known.n for label, known in table.known.items()}
+    return sum(row[model].value * sizes[label] for label, row in table.rows.items()) / sum(sizes.values())
+
+
 def _off(table: Results, model: str, score: Score) -> tuple[float, str, bool] | None:
     """The mean of a column with its sum, and whether the printed one lies outside the column; None where the printed one holds."""
     column = _column(table, model)
@@ -109,7 +120,8 @@ def _off(table: Results, model: str, score: Score) -> tuple[float, str, bool] | 
     if any(len(part) >= 2 and abs(_mean(part) - score.value) < _slack(part) + score.half - 1e-9 for part in (column, once)):
         return None
     whole = pooled(table, model)
-    if whole is not None and abs(whole[0] - score.value) <= score.half + 0.05:
+    weighted = _weighted(table, model)
+    if any(share is not None and abs(share - score.value) <= score.half + 0.05 for share in (whole[0] if whole else None, weighted)):
         return None
     mean = _mean(column)
     sums = f"({' + '.join(found.printed for found in column)}) / {len(column)} = {mean:.2f}"

@@ -20,8 +20,8 @@ _BETTER = re.compile(r"\b(?:outperform(?:s|ed|ing)?|surpass(?:es|ed|ing)?|exceed
 _CLAUSE = re.compile(r";|,?\s(?:but|while|whereas|although|though|however)\b|"
                      r"\band\s+(?:is|are|was|were|performs?|matches|comes|achieves?|remains?)\b|"
                      r"\b(?:comparable|on par|close to|similar to|within)\b", re.I)
-_UNSAID = re.compile(r"\b(?:not|never|no|cannot|without|whether|if|may|might|could|should|aims? to|can|fails? to)\b[^.]{0,20}$|"
-                     r"n't\s\w*$", re.I)
+_UNSAID = re.compile(r"\b(?:no|none|neither|nowhere)\b|\b(?:not(?! only)|never|cannot|without|whether|if)\b[^.]{0,45}$|"
+                     r"\b(?:may|might|could|should|aims? to|can|fails? to)\b[^.]{0,20}$|n't\s\w*$", re.I)
 _OURS = re.compile(r"\b(?:our (?:\w+ )?models?|the model|this model|it|we)\b", re.I)
 _ALL = re.compile(r"\b(?:all|every)\s(?:of the\s)?(?:other\s)?(?:models?|baselines?)\b", re.I)
 _AVERAGE = re.compile(r"\bon average\b|\boverall\b|\baverage\b", re.I)
@@ -30,6 +30,7 @@ _MOST = re.compile(r"\bmost\b|\bmajority\b", re.I)
 _QUANTISED = re.compile(r".{0,60}\b(?:GGUF|GPTQ|AWQ|EXL2)\b.{0,20}", re.I)
 _SAID_QUANTISED = re.compile(r"\bthis (?:model |repo\w* |file )?(?:is|are|contains|holds)\s(?:an? |the )?(?:\d-bit )?quanti[sz]ed "
                              r"(?:version|form|copy|file)s?\b[^.\n]{0,60}", re.I)
+_TESTED = re.compile(r"\bpaired\b|McNemar|bootstrap|\bp\s?[<=]\s?0?\.\d|confidence interval|\bCI\b", re.I)  # better tests than ours
 _MOST_CLAIMS = 300
 _FILE_TYPE = re.compile(r"\b(?:I?Q\d_\w+|F16|BF16|[2-8][- ]bit|GPTQ|AWQ)\b")
 
@@ -131,18 +132,24 @@ def _compared(card: Card, table: Results, subject: str, clause: str) -> Iterator
 
 
 def _named(words: str, models: tuple[str, ...], own: str) -> list[str]:
-    """The models that a passage names. A name that means several ("Llama-2" of 7B and 70B) means the one of its speaker's size, if there
-    is one."""
-    found: list[str] = []
-    for word in re.findall(r"[A-Za-z][\w.-]*\d[\w.-]*|[A-Za-z]\w*-[\w.-]+", words):
-        said = bare(word)
+    """The models that a passage names: whole names, then what begins one. A beginning of several ("Llama-2" of 7B and 70B) means the one
+    of its speaker's size, if there is one."""
+    found: list[tuple[int, str]] = []
+    for model in sorted(models, key=len, reverse=True):
+        parts = re.findall(r"[a-z]+|\d+", model.lower())
+        if len("".join(parts)) >= 4:
+            pattern = r"(?<![\w-])" + r"[\W_]{0,2}".join(parts) + r"(?!\w|[.-]?\d)"
+            for hit in re.finditer(pattern, words, re.I):
+                found.append((hit.start(), model))
+                words = words[: hit.start()] + " " * len(hit.group()) + words[hit.end() :]
+    for word in re.finditer(r"[A-Za-z][\w.-]*\d[\w.-]*|[A-Za-z]\w*-[\w.-]+", words):
+        said = bare(word.group())
         held = [model for model in models if len(said) >= 4
                 and (bare(model).startswith(said) or (said.startswith(bare(model)) and len(bare(model)) >= 5))]
         if len(held) > 1:
-            exact = [model for model in held if bare(model) == said]
-            held = exact or [model for model in held if _size(model) and _size(model) == _size(own)]
-        found += held[:1]
-    return list(dict.fromkeys(found))
+            held = [model for model in held if _size(model) and _size(model) == _size(own)]
+        found += [(word.start(), model) for model in held[:1]]
+    return list(dict.fromkeys(model for _, model in sorted(found)))
 
 
 def _size(model: str) -> str:
@@ -172,6 +179,7 @@ def _held_to(own: str, other: str, quote: str, clause: str, lines: list[_Line]) 
     lower = [line.label for line in lines if line.mine.value < line.theirs.value]
     order = sorted(lines, key=lambda line: line.p)
     unshown, highest = [], 0.0
+    order = [] if _TESTED.search(quote) else order
     for rank, line in enumerate(order):
         highest = max(highest, min(1.0, line.p * (len(order) - rank)))
         if highest >= LEVEL and line.label not in lower:

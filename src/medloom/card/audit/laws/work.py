@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..claims import Card
@@ -22,13 +23,15 @@ from ..reading import (
     weights,
 )
 
+_TUNING = re.compile(r"(?:fine-?tun|instruct|\bSFT\b|\bLoRA|\balign|\bDPO\b|RLHF|distil|evaluat)", re.I)
+_MORE_RUNS = re.compile(r"includ|ablation|failed|restart|experiments|in all\b|altogether", re.I)
 _LEAST = 0.01  # below this share of the peak the hours went elsewhere
 _ATTENTION = 1.45  # attention's FLOP, which 6 N D leaves out, and other ways to count move a utilisation by less than this
 
 
 def compute(card: Card) -> Iterator[Finding]:
     """The least work that the card can mean, in the most hours, on the fastest device that it names."""
-    work, hours, device = _work(card), device_hours(card), peak(card)
+    work, hours, device = _work(card), _of_the_same(card, device_hours(card)), peak(card)
     if work is None or device is None or not hours:
         return
     flops, told = work
@@ -82,6 +85,8 @@ def device_hours_agree(card: Card) -> Iterator[Finding]:
     if not stated or not counts or len(hours) != 1:
         return
     pairs = [(claim, count) for claim in stated for count in counts]
+    if any(_MORE_RUNS.search(claim.quote) for claim in stated):
+        return
     if any(agree(count * hours[0], claim.value) for claim, count in pairs) or any(agree(hours[0], claim.value) for claim in stated):
         return
     claim, count = pairs[0]
@@ -103,6 +108,14 @@ def size(card: Card) -> Iterator[Finding]:
         yield Finding("size", "warning", f"{layers[0]:g} layers of width {width[0]:g} do not make {stated[0]:.3g} parameters.",
                       f"12 x {layers[0]:g} x {width[0]:g}^2 = {bulk:.3g}, and {stated[0]:.3g} are stated",
                       "Check the sizes: they may be those of another variant.", card.quote("layers"))
+
+
+def _of_the_same(card: Card, hours: list[Hours]) -> list[Hours]:
+    """Without the hours of finetuning, where the tokens are those of pretraining."""
+    tokens = training_tokens(card)
+    if not tokens or _TUNING.search(tokens[0].quote):
+        return hours
+    return [found for found in hours if not _TUNING.search(found.quote)]
 
 
 def _work(card: Card) -> tuple[float, str] | None:
