@@ -56,6 +56,9 @@ from medloom.card.audit.reading import device_hours, training_tokens, wall_hours
     ("reached an MFU of 38.4 %", "utilisation", 38.4),
     ("Training ran at 24k tokens per second.", "throughput", 24e3),
     ("- **Number of GPUs:** 8", "gpus", 8),
+    ("| Quantity | Value |\n|---|---|\n| Tokens (B) | 300 |", "tokens", 300e9),
+    ("| Quantity | Value |\n|---|---|\n| Hardware | 4 nodes of 8x H100 |", "gpus", 32),
+    ("The run took 21 days.", "hours", 504),
     ("- **Carbon Emitted:** 6.8 kg", "carbon", 6.8),
     ("<table><tr><th>Energy (MWh)</th><td>3.5</td></tr></table>", "kwh", 3500),
 ])

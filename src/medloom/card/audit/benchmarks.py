@@ -62,12 +62,13 @@ _TRUTHFULQA = (
 
 def benchmarks(labels: Sequence[str], text: str) -> dict[str, Known]:
     """The benchmarks among the labels of one table. Subjects of MMLU and categories of TruthfulQA bear everyday names: they count only
-    where the text speaks of the whole, and two or more of them stand together."""
+    where the text speaks of the whole and two or more of them stand together, or where they name it themselves."""
     found = {label: known for label in labels if (known := _first(_BENCHMARKS, label)) is not None}
     for family, whole in ((_MMLU, "mmlu"), (_TRUTHFULQA, "truthfulqa")):
         parts = {label: known for label in labels if label not in found and (known := _first(family, label)) is not None}
         if len(parts) >= 2 and whole in text.lower():
             found |= parts
+        found |= {label: known for label, known in parts.items() if label.lower().startswith(whole)}
     return found
 
 

@@ -23,6 +23,7 @@ from .patterns import (
     LABELS,
     MAKING,
     PROSE,
+    SCALE_IN_LABEL,
     UNIT,
     UNITED,
     USING,
@@ -176,7 +177,7 @@ def _meant(kind: str, value: float, quote: str, before: str, after: str, documen
             return False
         machine = re.search(r"\b(?:GPUs?|devices?|nodes?|wall|comput\w+|TDP|[AHV]\d00s?)\b", quote) is not None
         taken = re.search(r"\b(?:took|takes|for|lasted|about|approximately|roughly|around|~)\s?$", before, re.I) is not None
-        return (machine or taken) and (machine or re.search(r"\btrain", quote, re.I) is not None)
+        return (machine or taken) and (machine or re.search(r"\btrain|\brun\b", quote, re.I) is not None)
     if kind == "pue":
         return 0 < value < 4
     if kind == "overhead":
@@ -258,7 +259,7 @@ def _variants(table: Table, rows: list[tuple[str, ...]], columns: list[int]) -> 
 
 def kind_of(label: str) -> str | None:
     """The kind of number that a label announces."""
-    plain = plain_label(label)
+    plain = SCALE_IN_LABEL.sub("", plain_label(label))
     return next((kind for kind, pattern in LABELS.items() if pattern.match(plain)), None)
 
 
@@ -269,7 +270,8 @@ def _labelled(label: str, value: str, variant: str, quote: str) -> Iterator[Clai
         yield from _with_unit(kind, label, value, variant, quote)
         return
     found = VALUE.match(value)
-    read = quantity(found.group(1), found.group(2) or "", kind) if found else None
+    scale = SCALE_IN_LABEL.search(plain_label(label))
+    read = quantity(found.group(1), found.group(2) or (scale.group(1) if scale else ""), kind) if found else None
     if read is not None and found is not None and not _other_unit(kind, value[found.end() :]):
         yield Claim(kind, read.value, read.half, value, "table", quote, 0, variant)
 

@@ -113,6 +113,9 @@ VALUE = re.compile(rf"^~?\s?{NUMBER}{SCALE}(?![a-z])", re.I)
 VALUE_WITH_UNIT = re.compile(rf"^~?\s?{NUMBER}\s?([A-Za-z]{{1,9}})?")
 
 
+SCALE_IN_LABEL = re.compile(r"\s?\((?:in )?(trillion|billion|million|thousand|[tbmk])s?\)$")  # "Tokens (B)"
+
+
 def plain_label(label: str) -> str:
     """A label as the patterns know it: lower case, single blanks, no marks."""
     return re.sub(r"[\s_]+", " ", label[:120].lower()).strip(" :*`-")
