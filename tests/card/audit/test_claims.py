@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medloom.card.audit import parse_card
-from medloom.card.audit.reading import device_hours, training_tokens, wall_hours, weights
+from medloom.card.audit.runs import device_hours, training_tokens, wall_hours, weights
 
 
 @pytest.mark.parametrize(("sentence", "kind", "value"), [

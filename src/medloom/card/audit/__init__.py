@@ -1,7 +1,7 @@
 """The audit of a card, anyone's: what it states is read, and every law is asked of it.
 
-Reading (`document`, `tables`, `front`, `claims`, `scores`) knows no laws; the laws (`laws`, one list) read no text. A law finds fault
-only where no reading of the card holds.
+Reading (`document`, `tables`, `sentences`, `cells`, `read`) knows no laws; the laws (`laws`, one list) ask for claims, runs and scores. A
+law finds fault only where no reading of the card holds.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .claims import Card, Claim, parse_card, read_card
+from .claims import Card, Claim
 from .finding import SEVERITIES, Finding
 from .laws import LAWS, Law
+from .read import parse_card, read_card
 from .report import extent, laws_table, report, told
 
 __all__ = ["LAWS", "Card", "Claim", "Finding", "Law", "audit", "extent", "findings", "laws_table", "parse_card", "read_card", "report",

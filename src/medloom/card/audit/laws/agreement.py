@@ -10,7 +10,7 @@ from ..benchmarks import named
 from ..claims import Card, Claim
 from ..finding import Finding
 from ..known import CORPORA
-from ..reading import agree, training_tokens
+from ..runs import agree, training_tokens
 from ..scores import Score, results
 
 _ONCE = {"global_batch": "global batch", "micro_batch": "micro-batch", "accumulation": "gradient accumulation", "rate": "learning rate",

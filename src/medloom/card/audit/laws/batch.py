@@ -9,7 +9,7 @@ from math import prod
 
 from ..claims import Card
 from ..finding import Finding
-from ..reading import agree, lengths, listed, training_tokens
+from ..runs import agree, lengths, listed, training_tokens
 
 _MOST = 256  # readings
 _CLOSE = 0.05  # tokens are rounded, the last batch is dropped

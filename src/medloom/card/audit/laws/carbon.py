@@ -9,7 +9,7 @@ from itertools import islice, product
 from ..claims import Card, Claim
 from ..finding import Finding
 from ..known import DEVICES, DIRTIEST_GRID
-from ..reading import agree, device_hours, devices, layouts, peak, prints_as, wall_hours
+from ..runs import agree, device_hours, devices, layouts, peak, prints_as, wall_hours
 
 _MOST = 256  # readings
 _UNITS = re.compile(r"\d[\d,.]{0,9}\s?k?W\s?/\s?\d[\d,.]{0,9}\s?k?W\s?/\s?kWh")

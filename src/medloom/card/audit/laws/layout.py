@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..claims import Card, Place
 from ..finding import Finding
-from ..reading import Layout, agree, layouts, listed
+from ..runs import Layout, agree, layouts, listed
 
 _PLACES: tuple[Place, ...] = ("prose", "table")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..claims import Card, kind_of
+from ..cells import kind_of
+from ..claims import Card
 from ..finding import Finding
 from ..quantity import Quantity, quantity
 from ..scores import Results, Score, results

@@ -67,7 +67,7 @@ def claims_of_better(card: Card) -> Iterator[Finding]:
     """Where the prose says better than a model, every comparison of the tables with that model is held to it: those on the benchmarks
     that the sentence names, else all."""
     seen: set[tuple[str, str, str]] = set()
-    pairs: dict[tuple[str, str], tuple[str, str, str, str, dict[str, _Line]]] = {}
+    pairs: dict[tuple[str, str, str], tuple[str, str, str, str, dict[str, _Line]]] = {}
     for found in islice(_BETTER.finditer(card.document.prose), _MOST_CLAIMS):
         quote = card.document.sentence(found.start())
         for subject, clause in _claims(quote):
@@ -76,7 +76,7 @@ def claims_of_better(card: Card) -> Iterator[Finding]:
                     if _AVERAGE.search(clause) and table.means:
                         yield from _held_on_average(table, own, other, quote, seen)
                         continue
-                    lines = pairs.setdefault((bare(own), bare(other)), (own, other, quote, clause, {}))[-1]
+                    lines = pairs.setdefault((bare(own), bare(other), quote), (own, other, quote, clause, {}))[-1]
                     asked = named(clause)
                     for line in _lines(table, own, other):
                         if not asked or table.known[line.label].questions in asked:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..claims import Card
 from ..finding import Finding
 from ..known import UTILISATION
-from ..reading import (
+from ..runs import (
     Hours,
     agree,
     device_hours,
