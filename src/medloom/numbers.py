@@ -8,6 +8,11 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
 
 
+def significant(value: float | None) -> str:
+    """A measurement to two digits; nothing where there is none."""
+    return "" if value is None else f"{value:.2g}"
+
+
 def probability(p: float | None) -> str:
     """A p-value as people write it; nothing where there is none."""
     if p is None:

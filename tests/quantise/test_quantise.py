@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from medloom.ledger import Refusal
-from medloom.quantise import export_gguf, measure, quantise
+from medloom.quantise import export_gguf, quantise
 from medloom.quantise.ggml import quantise_rows
 from medloom.quantise.mixture import Network, tensor_type
+
+from .conftest import held
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_a_trained_model_drifts_little_and_more_with_fewer_bits(stories: Path, s
     divergence = []
     for type in ("Q8_0", "Q4_K_M", "Q2_K"):
         quantise(stories_f16, tmp_path / f"{type}.gguf", type)
-        found = measure(stories, tmp_path / f"{type}.gguf", texts, 200)
+        found = held(stories, tmp_path / f"{type}.gguf", texts, 200)
         divergence.append(found["kl"])
         assert found["argmax_agreement"] > 0.8
     assert 1e-5 < divergence[0] < 0.002 < divergence[1] < 0.03 < divergence[2] < 0.2
@@ -119,7 +121,7 @@ def test_damaged_foreign_and_quantised_files_are_refused(random_f32: Path, rando
         with pytest.raises(Refusal, match="damaged or cut off"):
             quantise(cut, tmp_path / "out.gguf", "Q8_0")
         with pytest.raises(Refusal, match="damaged or cut off"):
-            measure(random_model, cut, texts, 8)
+            held(random_model, cut, texts, 8)
     quantise(random_f32, tmp_path / "q.gguf", "Q8_0")
     with pytest.raises(Refusal, match="already"):
         quantise(tmp_path / "q.gguf", tmp_path / "out.gguf", "Q4_K_M")
@@ -128,6 +130,6 @@ def test_damaged_foreign_and_quantised_files_are_refused(random_f32: Path, rando
 
 def test_measuring_against_another_model_is_refused(stories: Path, random_f32: Path, texts: list[str]) -> None:
     with pytest.raises(Refusal, match="another model"):
-        measure(stories, random_f32, texts, 8)
+        held(stories, random_f32, texts, 8)
     with pytest.raises(Refusal, match="no text"):
-        measure(stories, random_f32, [""], 8)
+        held(stories, random_f32, [""], 8)

@@ -22,7 +22,18 @@ from .opening import open_engine
 from .reading import read_benchmark, write_questions
 from .report import draw_evaluation
 from .rescore import rescore
-from .scoring import Comparison, Outcome, Score, adjust, compare, compare_outcomes, read_answers, score, score_outcomes
+from .scoring import (
+    Comparison,
+    Outcome,
+    Score,
+    adjust,
+    compare,
+    compare_benchmarks,
+    compare_outcomes,
+    read_answers,
+    score,
+    score_outcomes,
+)
 
 if TYPE_CHECKING:
     from .forgetting import bits_per_byte
@@ -32,9 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFECTS", "Benchmark", "Calibration", "Comparison", "Continuation", "Engine", "GGUFEngine", "Item", "Outcome", "Sampling", "Score",
-    "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_files", "compare_outcomes",
-    "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark", "read_choice", "rescore",
-    "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",
+    "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_benchmarks", "compare_files",
+    "compare_outcomes", "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark",
+    "read_choice", "rescore", "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",
 ]
 
 _COMPUTES = {"GGUFEngine": "gguf_engine", "ServerEngine": "server_engine", "TorchEngine": "torch_engine", "bits_per_byte": "forgetting"}

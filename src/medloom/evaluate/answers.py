@@ -166,9 +166,10 @@ def _normalised(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     figures = {}
     for name, key in (("accuracy_sum", None), ("accuracy_per_token", "lengths"), ("accuracy_per_byte", "bytes")):
         sizes = [line[key] if key else [1] * line["options"] for line in lines]
-        chosen = [choose([value / size for value, size in zip(line["logprobs"], own, strict=True)])[0]
+        chosen = [None if None in line["logprobs"] else choose([value / size for value, size in zip(line["logprobs"], own, strict=True)])[0]
                   for line, own in zip(lines, sizes, strict=True)]
         figures[name] = sum(choice == line["gold"] for choice, line in zip(chosen, lines, strict=True)) / len(lines)
     if all("true" in line for line in lines):
-        figures["mc2"] = math.fsum(float(softmax(line["logprobs"])[line["true"]].sum()) for line in lines) / len(lines)
+        figures["mc2"] = math.fsum(float(softmax(line["logprobs"])[line["true"]].sum()) for line in lines
+                                   if None not in line["logprobs"]) / len(lines)
     return figures

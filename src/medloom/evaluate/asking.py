@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from .benchmark import Benchmark
@@ -72,14 +73,15 @@ def _scored(benchmark: Benchmark, asking: Asking, prompt: Prompt, exact: Sequenc
     size = len(exact)
     logprobs = [round(exact[(option - prompt.turn) % size], DECIMALS) for option in range(size)]
     more: Line = {}
-    compared = logprobs
+    sizes = [1] * size
     if benchmark.mode == "option-text":
         more = {"bytes": [len(option.encode()) for option in prompt.item.options], "lengths": [len(ids) for ids in prompt.candidates]}
-        sizes = {"sum": [1] * size, "token": more["lengths"], "byte": more["bytes"]}[benchmark.normalise]
-        compared = [value / each for value, each in zip(logprobs, sizes, strict=True)]
+        sizes = {"sum": sizes, "token": more["lengths"], "byte": more["bytes"]}[benchmark.normalise]
         if prompt.item.true:
             more["true"] = list(prompt.item.true)
-    choice, tie = choose(compared)
+    if not all(map(isfinite, logprobs)):  # a damaged model says nothing: no choice, which counts as wrong
+        return {**_line(asking, prompt, None, [None] * size), **more}
+    choice, tie = choose([value / each for value, each in zip(logprobs, sizes, strict=True)])
     return {**_line(asking, prompt, choice, logprobs), "tie": tie, **more}
 
 

@@ -7,6 +7,7 @@ doing alone: on an F32 file the scores agree with our network's to 1e-5.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Sequence
@@ -134,7 +135,8 @@ class GGUFEngine:
             reply = self._complete({
                 "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached})
             likely = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            found = {entry["id"]: float(entry["logprob"]) for entry in likely}
+            # A file whose weights are damaged gives scores that are no numbers, which JSON tells as null.
+            found = {entry["id"]: math.nan if entry["logprob"] is None else float(entry["logprob"]) for entry in likely}
             if all(token in found for token in wanted):
                 return [found[token] for token in wanted]
             cached = True

@@ -307,13 +307,15 @@ def compare_outcomes(ours: Sequence[Outcome], base: Sequence[Outcome], *, benchm
     clusters = gather([float(difference) for difference in exact], [names[question] for question in differences])
     gained = sum(outcome.right and not others[outcome.id, outcome.asked].right for outcome in ours)
     lost = sum(others[outcome.id, outcome.asked].right and not outcome.right for outcome in ours)
-    low, high = bootstrap_low, bootstrap_high = bootstrap(clusters)
+    bootstrap_low, bootstrap_high = bootstrap(clusters)
     alone = _stand_alone(clusters, len(ours))
-    if alone:
-        low, high = paired_difference(gained, lost, mine.n)
-    elif clusters.alike:  # as in `_interval`
+    low, high = paired_difference(sum(max(difference, 0.0) for difference in map(float, exact)),
+                                  sum(max(-difference, 0.0) for difference in map(float, exact)), mine.n)
+    if not alone and clusters.alike:  # as in `_interval`
         count = len(clusters.sums)
         low, high = paired_difference(max(clusters.mean, 0) * count, max(-clusters.mean, 0) * count, count)
+    elif not alone:  # of a loss that no cluster has by chance the bootstrap knows nothing, of clusters Tango's interval does not
+        low, high = min(low, bootstrap_low), max(high, bootstrap_high)
     sums: dict[tuple[str, str], Fraction] = {}
     for question, difference in differences.items():
         sums[names[question]] = sums.get(names[question], Fraction(0)) + difference
@@ -327,6 +329,19 @@ def compare_outcomes(ours: Sequence[Outcome], base: Sequence[Outcome], *, benchm
         test="McNemar" if alone else "sign-flip",
         detectable=detectable(float((clusters.sums**2).sum()), mine.n) if gained or lost else None,
         accuracy_low=mine.low, accuracy_high=mine.high, base_unparsed=theirs.unparsed)
+
+
+def compare_benchmarks(pairs: Mapping[str, tuple[Path, Path]]) -> list[Comparison]:
+    """`compare` of the answers.jsonl of each benchmark, and last of all their questions together, each question counting once."""
+    each = [compare(ours, base, benchmark=name) for name, (ours, base) in pairs.items()]
+    ours, base = ([_within(name, outcome) for name, files in pairs.items() for outcome in read_answers(files[side])] for side in (0, 1))
+    return [*each, compare_outcomes(ours, base, benchmark="all")]
+
+
+def _within(benchmark: str, outcome: Outcome) -> Outcome:
+    """The outcome under names that no other benchmark has."""
+    cluster = None if outcome.cluster is None else f"{benchmark}/{outcome.cluster}"
+    return replace(outcome, id=f"{benchmark}/{outcome.id}", cluster=cluster)
 
 
 def _differences(ours: Sequence[Outcome], others: Mapping[tuple[str, str], Outcome]) -> dict[str, Fraction]:

@@ -106,7 +106,7 @@ class Training(Part):
     def _divides(self) -> Training:
         if self.batch % self.micro_batch:
             raise ValueError(f"batch = {self.batch} is not a multiple of micro_batch = {self.micro_batch}")
-        if self.tokens is not None and "epochs" in self.model_fields_set:
+        if self.tokens is not None and "epochs" in self.model_fields_set and self.epochs != 1:
             raise ValueError("give either epochs or tokens: each says how much is read")
         return self
 
@@ -279,16 +279,41 @@ class Evaluation(Part):
 GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"]
 
 
-class Export(Part):
-    """Which GGUF files are written, and on how many held-out positions each is held against the original."""
+class OtherFile(Part):
+    """A GGUF file made elsewhere, of this road's model, that the gate holds against it like our own."""
 
-    types: tuple[GGUFType, ...] = Field(default=("F16", "Q8_0", "Q4_K_M"), min_length=1)
-    positions: Positive = 256
+    name: Name
+    path: str
+
+
+class Export(Part):
+    """Which GGUF files are written, and what the gate lets pass.
+
+    `imatrix` positions of the training corpus tell which columns of each matrix matter, and quantisation then spares those; without it, it
+    does not ask. `files` were made elsewhere. Each file is held against the model on `positions` of held-out text and on all benchmarks;
+    it passes where it is shown to lose no more than `margin`, a share of all questions, and `kl` nats a token.
+    """
+
+    types: tuple[GGUFType, ...] = ("F16", "Q8_0", "Q4_K_M")
+    files: tuple[OtherFile, ...] = ()
+    imatrix: Positive | None = None
+    positions: Positive = 2048
+    margin: float = Field(default=0.01, gt=0, lt=1)
+    kl: float = Field(default=0.01, gt=0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file's name: its type, or what the recipe calls one made elsewhere."""
+        return (*self.types, *(file.name for file in self.files))
 
     @model_validator(mode="after")
-    def _types_differ(self) -> Export:
-        if len(set(self.types)) < len(self.types):
-            raise ValueError(f"types names one twice: {', '.join(self.types)}")
+    def _names_differ(self) -> Export:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"types and files name one twice: {', '.join(self.names)}")
+        if not self.names:
+            raise ValueError("types and files are both empty: name a type to write, or leave [export] out")
+        if {"base", "pretrained", "finetuned"} & set(self.names):
+            raise ValueError("files: base, pretrained and finetuned are names of models of the road; choose another")
         return self
 
 
