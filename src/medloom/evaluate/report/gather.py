@@ -10,8 +10,7 @@ from typing import Any
 
 from medloom.ledger import Refusal
 
-from ..calibration import Calibration, calibrate
-from ..scoring import Outcome, Score, in_words, read_answers, score_outcomes
+from ..scores import Calibration, Outcome, Score, calibrate, in_words, read_answers, score_outcomes
 
 ROAD = ("base", "pretrained", "finetuned")  # the order of a model's life; others follow
 BEFORE = "base"
