@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloom.ledger import Refusal
-
+from ...ledger import Refusal
 from ..scores import Calibration, Outcome, Score, calibrate, in_words, read_answers, score_outcomes
 
 ROAD = ("base", "pretrained", "finetuned")  # the order of a model's life; others follow

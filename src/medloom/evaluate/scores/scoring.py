@@ -13,6 +13,7 @@ from statistics import stdev
 from typing import Any, Literal
 
 from ...ledger import Refusal
+from ...numbers import wilson
 from ..statistics import (
     Clusters,
     bootstrap,
@@ -24,7 +25,6 @@ from ..statistics import (
     mcnemar,
     paired_difference,
     sign_flip,
-    wilson,
 )
 
 DECIMALS = 6  # log-probabilities are kept to so many places: finer than batches make them differ would be noise
