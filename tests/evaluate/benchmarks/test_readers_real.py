@@ -93,7 +93,7 @@ def test_medmcqa_of_the_hub_counts_from_0_and_is_the_same_release(shared: Path, 
         pq.write_table(pa.Table.from_pylist(half), tmp_path / f"data/validation-0000{shard}-of-00002.parquet")
     items = medmcqa.read(tmp_path, "test")
     assert [item.answer for item in items] == [item.answer for item in medmcqa.read(place, "test")]
-    assert medmcqa.numbering(tmp_path) == {"numbering": "from 0"}
+    assert medmcqa.examine(tmp_path, "test")[1] == {"numbering": "from 0"}
     (tmp_path / "data/validation-00000-of-00002.parquet").unlink()
     with pytest.raises(Refusal, match="1 of the 2 files"):
         medmcqa.read(tmp_path, "test")

@@ -173,7 +173,8 @@ def test_numbers_that_could_count_from_either_are_not_guessed(tmp_path: Path) ->
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    broken = {"": "holds no answers", "{}\n{": "line 2: not JSON", "[1]": "entry 1: not a JSON object", "7\n": "line 1: not a JSON object"}
+    broken = {"": "holds no answers", "{}\n{": "line 2: not valid JSON",
+              "[1]": "entry 1: not a JSON object", "7\n": "line 1: not a JSON object"}
     for content, says in broken.items():
         (tmp_path / "a.jsonl").write_text(content)
         with pytest.raises(Refusal, match=says):

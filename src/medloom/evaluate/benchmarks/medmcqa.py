@@ -21,7 +21,12 @@ FIELDS = ("opa", "opb", "opc", "opd")
 
 
 def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
-    """Questions of a file, or of a folder's validation (also dev, val) or train split; `part` keeps one choice_type.
+    """Questions of a file, or of a folder's validation (also dev, val) or train split; `part` keeps one choice_type."""
+    return examine(path, split, part)[0]
+
+
+def examine(path: Path, split: str, part: str | None = None) -> tuple[tuple[Item, ...], dict[str, Any]]:
+    """What `read` gives, and what `cop` counts from in that split: {"numbering": "from 1" or "from 0" or "letters"}.
 
     Raises Refusal, naming line or row, for one that cannot be used, and where `cop` does not tell what it counts from.
     """
@@ -31,13 +36,8 @@ def read(path: Path, split: str, part: str | None = None) -> tuple[Item, ...]:
     first = _first(path, rows)
     if part is not None:
         rows = [row for row in rows if row.values.get("choice_type") == part]
-    return tuple(lettered(row, "MedMCQA") if "cop" not in row.values else _item(row, first) for row in rows)
-
-
-def numbering(path: Path) -> dict[str, Any]:
-    """What `cop` counts from in the evaluation split: {"numbering": "from 1" or "from 0" or "letters"}."""
-    first = _first(path, read_rows(path, SPLITS["test"]))
-    return {"numbering": "letters" if first is None else f"from {first}"}
+    items = tuple(lettered(row, "MedMCQA") if "cop" not in row.values else _item(row, first) for row in rows)
+    return items, {"numbering": "letters" if first is None else f"from {first}"}
 
 
 def _first(path: Path, rows: Sequence[Row]) -> int | None:

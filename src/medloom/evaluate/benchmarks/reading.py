@@ -27,8 +27,8 @@ READERS: dict[str, Callable[[Path, str, str | None], tuple[Item, ...]]] = {
     "mmlu": mmlu.read,
     "truthfulqa": truthfulqa.read,
 }
-# What a reader had to find out about the test's file, for `integrity`.
-FINDINGS: dict[str, Callable[[Path], dict[str, Any]]] = {"medmcqa": medmcqa.numbering}
+# Readers that also tell what they had to find out about the test's file, for `integrity`.
+EXAMINERS: dict[str, Callable[[Path, str, str | None], tuple[tuple[Item, ...], dict[str, Any]]]] = {"medmcqa": medmcqa.examine}
 
 
 def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = None, protocol: recipe.Protocol = "medloom") -> Benchmark:
@@ -38,8 +38,9 @@ def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = 
     every model. A training question that is also in the test is left out, and counted in `integrity` as "train_left_out". Raises
     Refusal where a file cannot be used, an id occurs twice, or shots are asked for without questions to make them of.
     """
-    reader = READERS[settings.kind]
-    items = _unique(reader(Path(path), "test", settings.part), path)
+    reader, examiner = READERS[settings.kind], EXAMINERS.get(settings.kind)
+    read, findings = examiner(Path(path), "test", settings.part) if examiner else (reader(Path(path), "test", settings.part), {})
+    items = _unique(read, path)
     learn = _unique(reader(Path(train), "train", settings.part), train) if train is not None else ()
     if not items:
         raise Refusal(f"{path}: holds no questions; name the file of the test split")
@@ -55,9 +56,7 @@ def read_benchmark(settings: recipe.Benchmark, path: Path, train: Path | None = 
     if settings.limit is not None and settings.limit < len(items):
         chosen = set(sorted((item.id for item in items), key=lambda name: hashlib.sha256(name.encode()).digest())[:settings.limit])
         kept = tuple(item for item in items if item.id in chosen)
-    integrity = {**inspect(items), "train_left_out": len(learn) - len(apart)}
-    if settings.kind in FINDINGS:
-        integrity |= FINDINGS[settings.kind](Path(path))
+    integrity = {**inspect(items), "train_left_out": len(learn) - len(apart), **findings}
     how = settings.model_dump(exclude={"path", "part", "domain", "train", "limit"})
     return Benchmark(items=kept, train=apart, available=len(items), integrity=integrity, protocol=protocol, **how)
 

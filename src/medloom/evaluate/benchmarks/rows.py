@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...ledger import Refusal
+from ...ledger.files import json_lines
 
 FORMS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
@@ -153,15 +154,7 @@ def _json(path: Path, text: str) -> list[Row]:
 
 
 def _lines(path: Path, text: str) -> list[Row]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                rows.append(Row(where, _name(path, number), _object(where, json.loads(line))))
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise Refusal(f"{where}: not valid JSON: {error}; mend or remove the line") from None
-    return rows
+    return [Row(where, _name(path, number), _object(where, value)) for where, number, value in json_lines(text, path)]
 
 
 def _separated(path: Path, text: str, separator: str, fields: Sequence[str] | None) -> Iterator[Row]:

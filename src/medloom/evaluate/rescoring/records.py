@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ledger import Refusal
+from ...ledger.files import json_lines
 
 
 def read_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -19,12 +20,10 @@ def read_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
         raise Refusal(f"{path}: no such file; name a .jsonl file with one answer a line") from None
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise Refusal(f"{path}: not a text file ({type(error).__name__}); name a .jsonl file with one answer a line") from None
-    found: list[tuple[str, Any]]
     if text.lstrip().startswith("["):
-        found = [(f"{path}, entry {number}", value) for number, value in enumerate(_parsed(text, str(path)), 1)]
+        found = [(f"{path}, entry {number}", value) for number, value in enumerate(_list(text, path), 1)]
     else:
-        found = [(f"{path}, line {number}", _parsed(line, f"{path}, line {number}"))
-                 for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        found = [(where, value) for where, _, value in json_lines(text, path)]
     if not found:
         raise Refusal(f"{path}: holds no answers; name a .jsonl file with one answer a line")
     for where, value in found:
@@ -49,8 +48,9 @@ def field(record: Mapping[str, Any], name: str, where: str) -> Any:
     return value
 
 
-def _parsed(text: str, where: str) -> Any:
+def _list(text: str, path: Path) -> list[Any]:
     try:
-        return json.loads(text)
+        values: list[Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"{where}: not JSON ({error}); mend or remove it") from None
+        raise Refusal(f"{path}: not valid JSON: {error}; a file that begins with [ is one list of answers") from None
+    return values
