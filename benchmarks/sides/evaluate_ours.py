@@ -34,9 +34,8 @@ def score(model: str, data: str, out: str, mode: str, count: int, device: str = 
 def write(model: str, data: str, count: int, branches: int, tokens: int, temperature: float, device: str = "cpu", batch: int = 16
           ) -> Callable[[], Any]:
     """`branches` continuations of each of `count` chain-of-thought prompts, behind their shots; the ids of the first ones."""
-    from medloom.evaluate import TorchEngine
+    from medloom.evaluate import Sampling, TorchEngine
     from medloom.evaluate.asking.prompts import pose, shared_beginning
-    from medloom.evaluate.engines.engine import Sampling
 
     torch.set_num_threads(1)
     benchmark = inputs.medqa(Path(data), "generation", count)

@@ -74,7 +74,7 @@ def make_run(root: Path) -> Path:
             figures["contamination"] = split_by_contamination(own, shares)
         folder = root / "latest" / f"evaluate-{model}-{benchmark}"
         _write(folder / "answers.jsonl", "".join(json.dumps(_line(outcome)) + "\n" for outcome in own))
-        _write(folder / "record.json", {"params": {"benchmark": asked}, "figures": figures})
+        _write(folder / "record.json", {"name": folder.name, "params": {"benchmark": asked}, "figures": figures})
     for entry in BENCHMARKS:
         name = entry["name"]
         rows.append(compare_outcomes(outcomes["pretrained", name], outcomes["base", name], benchmark=name, mode=entry["mode"],

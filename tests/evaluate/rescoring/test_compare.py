@@ -179,9 +179,9 @@ def test_the_models_of_runs_are_compared_benchmark_by_benchmark(tmp_path: Path) 
     for run, models in (("one", {"base": 0, "fine-tuned": 1}), ("two", {"base": 0})):
         for model, choice in models.items():
             for benchmark in ("medqa-4", "pubmedqa"):
-                answers(tmp_path / run / "latest" / f"evaluate-{model}-{benchmark}" / "answers.jsonl",
-                        [row % 4 if row < 10 + 8 * choice else (row + 1) % 4 for row in range(20)])
-    (tmp_path / "one" / "summary.json").write_text(json.dumps({"comparisons": [{"model": "fine-tuned", "base": "base"}]}))
+                step = tmp_path / run / "latest" / f"evaluate-{model}-{benchmark}"
+                answers(step / "answers.jsonl", [row % 4 if row < 10 + 8 * choice else (row + 1) % 4 for row in range(20)])
+                (step / "record.json").write_text(json.dumps({"name": step.name, "params": {"benchmark": {"name": benchmark}}}))
     with pytest.raises(Refusal, match=r"asked several models; name one: .*one@base, .*one@fine-tuned"):
         compare_files(tmp_path / "one", tmp_path / "two")
     with pytest.raises(Refusal, match="asked no model other; it asked base, fine-tuned"):
@@ -191,6 +191,9 @@ def test_the_models_of_runs_are_compared_benchmark_by_benchmark(tmp_path: Path) 
         ("medqa-4", 8, 0, "better"), ("pubmedqa", 8, 0, "better")]
     step = tmp_path / "two" / "latest" / "evaluate-base-pubmedqa"
     assert compare_files(step, step / "answers.jsonl")["benchmarks"][0]["benchmark"] == "pubmedqa"
+    (step / "record.json").unlink()
+    with pytest.raises(Refusal, match=r"record\.json: no record of an evaluation"):
+        compare_files(tmp_path / "two", step)
 
 
 def test_results_of_several_models_are_not_mixed(tmp_path: Path) -> None:

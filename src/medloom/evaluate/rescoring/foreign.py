@@ -6,7 +6,6 @@ filtered_resps, filter, doc_hash and the metrics by name. Numbers stand there as
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ...ledger import Refusal
+from ...ledger.files import read_json
 from ..benchmarks import LETTERS
-from ..scores import Outcome, read_answers
+from ..scores import Outcome, read_answers, whose
 from .labels import LETTER, whole
 from .records import field, read_records
 
+RECORD = "record.json"
 METRICS = ("acc", "exact_match", "acc_norm")  # what tells right from wrong, the first that a file has
 NAMES = ("id", "qid", "question_id", "pmid", "pubid", "PMID")  # where datasets keep a question's own name
 UNREAD = ("", "[invalid]")  # what lm-eval's filters leave of an answer that they could not read
@@ -53,8 +54,8 @@ def read_side(place: Path, metric: str | None = None) -> dict[str, list[Answered
         raise Refusal(f"{place}: no such file or folder; name an answers.jsonl, a run folder, an lm-eval samples file or a folder of them")
     if (root / "answers.jsonl").is_file():
         return read_any(root / "answers.jsonl", metric)
-    if steps := _steps(root):
-        return {benchmark: read_own(file) for benchmark, file in _of_model(root, steps, model).items()}
+    if models := _by_model(root):
+        return {benchmark: read_own(file) for benchmark, file in _chosen(root, models, model).items()}
     newest: dict[str, tuple[str, Path]] = {}
     for file in sorted(root.rglob("samples_*.jsonl")):
         if found := SAMPLES.match(file.name):
@@ -70,7 +71,8 @@ def read_any(path: Path, metric: str | None = None) -> dict[str, list[Answered]]
     """The answers in one file, ours or lm-eval's, told by its first line."""
     records = read_records(path)
     if "choice" in records[0][1] and "gold" in records[0][1]:
-        return {_split(path.parent.name, ())[1] if path.parent.name.startswith("evaluate-") else path.stem: read_own(path)}
+        beside = path.with_name(RECORD)
+        return {whose(read_json(beside), beside)[1] if beside.is_file() else path.stem: read_own(path)}
     if "doc_id" not in records[0][1]:
         raise Refusal(f"{path}: neither answers of ours nor samples of lm-eval; `medloom rescore` reads other forms")
     named = SAMPLES.match(path.name)
@@ -151,39 +153,18 @@ def _gold_number(target: str, record: Mapping[str, Any], logprobs: Sequence[floa
     return LETTERS.index(letter[1].upper()) if letter else None
 
 
-def _steps(root: Path) -> dict[str, Path]:
-    """The evaluations of a run folder, by what follows `evaluate-` in their names."""
-    places = sorted([*root.glob("latest/evaluate-*/answers.jsonl"), *root.glob("evaluate-*/answers.jsonl")])
-    return {file.parent.name.removeprefix("evaluate-"): file for file in places}
-
-
-def _of_model(root: Path, steps: Mapping[str, Path], model: str) -> dict[str, Path]:
-    known = _models(root)
+def _by_model(root: Path) -> dict[str, dict[str, Path]]:
+    """The answers of a run folder, by model and by benchmark."""
     models: dict[str, dict[str, Path]] = {}
-    for name, file in steps.items():
-        owner, benchmark = _split(name, (model, *known) if model else known)
+    for file in sorted([*root.glob("latest/evaluate-*/answers.jsonl"), *root.glob("evaluate-*/answers.jsonl")]):
+        owner, benchmark = whose(read_json(file.with_name(RECORD)), file.with_name(RECORD))
         models.setdefault(owner, {})[benchmark] = file
+    return models
+
+
+def _chosen(root: Path, models: Mapping[str, dict[str, Path]], model: str) -> dict[str, Path]:
     if model and model not in models:
         raise Refusal(f"{root}: asked no model {model}; it asked {', '.join(sorted(models))}")
     if not model and len(models) > 1:
         raise Refusal(f"{root}: asked several models; name one: {', '.join(f'{root}@{name}' for name in sorted(models))}")
     return models[model] if model else next(iter(models.values()))
-
-
-def _models(root: Path) -> tuple[str, ...]:
-    """The models that a run's summary compares, longest name first."""
-    try:
-        rows = json.loads((root / "summary.json").read_text(encoding="utf-8"))["comparisons"]
-        return tuple(sorted({row[side] for row in rows for side in ("model", "base")}, key=lambda name: (-len(name), name)))
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
-
-
-def _split(name: str, models: Sequence[str]) -> tuple[str, str]:
-    """Model and benchmark of an evaluation's name, `model-benchmark`; a model's own name may hold a dash."""
-    name = name.removeprefix("evaluate-")
-    for model in models:
-        if name.startswith(f"{model}-"):
-            return model, name.removeprefix(f"{model}-")
-    model, _, benchmark = name.partition("-")
-    return model, benchmark

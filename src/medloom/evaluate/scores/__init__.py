@@ -2,7 +2,7 @@
 
 `extract` reads an option out of what a model wrote, by the patterns of `wording`; `votes` finds what several branches agree on. `scoring`
 goes from answers to scores and comparisons with the tests of `statistics`; `calibration` asks whether a model knows what it knows,
-`contaminated` scores apart what was read in training. Nothing here runs a model.
+`contaminated` scores apart what was read in training, `whose` tells by a step's record which model answered. Nothing here runs a model.
 """
 
 from .calibration import Calibration, calibrate, softmax
@@ -24,9 +24,10 @@ from .scoring import (
     score_outcomes,
 )
 from .votes import least_more, self_consistent, settled
+from .whose import whose
 
 __all__ = [
     "DECIMALS", "Calibration", "Comparison", "Outcome", "Score", "Unpaired", "adjust", "calibrate", "choose", "compare", "compare_outcomes",
     "in_words", "least_more", "read_answers", "read_choice", "score", "score_outcomes", "self_consistent", "settled", "softmax",
-    "split_by_contamination",
+    "split_by_contamination", "whose",
 ]
