@@ -45,7 +45,7 @@ def rescore(path: Path, *, id: str, gold: str, text: str | None = None, choice: 
 
     `id`, `gold`, `text`, `choice`, `logprobs`, `group`, `cluster` and `asked` name fields; dots lead into nested ones. `gold` and `choice`
     may hold a letter, a number that counts from `first`, or the option's words. A `text` is a model's raw answer and read by
-    `extract.read_choice`; a list of texts is put to the vote, of equals the one first given. `logprobs` holds one number for each option,
+    `scores.read_choice`; a list of texts is put to the vote, of equals the one first given. `logprobs` holds one number for each option,
     natural logarithms, as a list or by letter; alone it also decides, beside `text` or `choice` it only tells the confidence. `options` is
     a number, the options' words parted by commas, or the field that holds how many or which they are; without it they are taken from
     the right answers of all lines. `base` is a file in the same form on the same questions.
