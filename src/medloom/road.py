@@ -319,7 +319,8 @@ class Road:
 
         params = {"benchmark": _asked(benchmark), "protocol": settings.protocol, "seed": seed, "device": settings.device,
                   "batch": settings.batch, **({"model": other.model_dump(mode="json", exclude={"path", "tokenizer"})} if other else {})}
-        return self._add(Step(f"evaluate-{name}-{benchmark.name}", work, ("evaluate", "model", "passport"), params=params, inputs=inputs))
+        return self._add(Step(f"evaluate-{name}-{benchmark.name}", work, ("evaluate", "model", "numbers", "passport"), params=params,
+                              inputs=inputs))
 
     def _add_heldout(self, name: str, model: Place) -> None:
         settings = self.recipe.evaluate
@@ -421,7 +422,8 @@ class Road:
 
             return compare_all({name: path / "answers.jsonl" for name, path in space.inputs.items()}, wanted, modes, space.out)
 
-        self._add(Step("compare", work, ("evaluate", "summary"), params={"pairs": [list(pair) for pair in wanted]}, inputs=inputs))
+        self._add(Step("compare", work, ("evaluate", "numbers", "summary"), params={"pairs": [list(pair) for pair in wanted]},
+                       inputs=inputs))
 
     def _add_gate(self) -> None:
         """Which of the files may ship."""
@@ -470,7 +472,7 @@ class Road:
             return figures
 
         params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
-        self._add(Step("card", work, ("card", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
+        self._add(Step("card", work, ("card", "numbers", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
 
 
 def _read_alike(source: Source) -> dict[str, Any]:

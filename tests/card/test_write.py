@@ -13,7 +13,6 @@ import yaml
 
 from medloom.card import NOTICE, audit, check_card, write_card
 from medloom.card.trail import Trail
-from medloom.card.words import wilson
 
 
 def front(text: str) -> dict[str, Any]:
@@ -115,8 +114,3 @@ def test_a_bare_lineage_still_gives_a_card(tmp_path: Path) -> None:
     assert NOTICE in text
     assert "private" not in text
     assert not (tmp_path / "accuracy.png").exists()
-
-
-def test_the_interval_is_wilsons() -> None:
-    # Newcombe 1998 (Stat Med 17:857), table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

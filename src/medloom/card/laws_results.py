@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, erfc, floor, sqrt
 
+from ..numbers import wilson
 from .claims import Card, sentence
 from .finding import Finding
 from .known import Known, bare, benchmark
 from .tables import Table, number
-from .words import LEVEL, wilson
+from .words import LEVEL
 
 _MEAN = re.compile(r"^(?:avg|average|mean|overall)\b", re.I)
 _MEASURE = re.compile(r"^n$|\b(?:questions|documents)\b|interval|^p\b|chance|metric|difference|score", re.I)

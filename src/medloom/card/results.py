@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..numbers import wilson
 from .trail import Trail, part
-from .words import against_base, against_chance, wilson
+from .words import against_base, against_chance
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
