@@ -120,10 +120,10 @@ class Comparison:
 
     `gained` answers are right from the model alone, `lost` from the base alone. Where every question stands alone and is asked once,
     `low` and `high` are Tango's 95 % interval of the paired difference and `p_value` is McNemar's, exact and two-sided; else they are the
-    wider of that and the bootstrap's over clusters, and that of flipping the signs of whole clusters (`test` says which). `holm_p` is the same adjusted for all
-    comparisons of a table. `bootstrap_low` and `bootstrap_high` are always the bootstrap's (10,000 draws, a fixed seed). `detectable` is
-    the true difference that questions like these find four times in five; None where the models never differ. `accuracy_low` and
-    `accuracy_high` are the model's own interval (`Score.low`, `Score.high`).
+    wider of that interval and the bootstrap's over clusters, and the p of flipping the signs of whole clusters (`test` says which).
+    `holm_p` is adjusted for all comparisons of a table. `bootstrap_low` and `bootstrap_high` are always the bootstrap's (10,000 draws, a
+    fixed seed). `detectable` is the true difference that questions like these find four times in five; None where the models never
+    differ. `accuracy_low` and `accuracy_high` are the model's own interval (`Score.low`, `Score.high`).
     """
 
     benchmark: str
