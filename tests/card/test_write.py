@@ -50,7 +50,7 @@ def test_every_figure_of_the_card_is_where_its_key_says(lineage: dict[str, Any],
     keys = {figure["key"] for figure in machine["figures"]}
     assert {"compare:figures/rows/1/accuracy", "heldout-base:figures/general/bits_per_byte", "corpus:figures/sources/0/train/documents",
             "read-guidelines:figures/files", "tokens:figures/mixture/sources/1/share",
-            "export-Q4_K_M:outputs/model-Q4_K_M.gguf/bytes", "recipe:pretrain/rate"} <= keys
+            "gate:figures/files/0/bytes", "gate:figures/files/0/benchmarks/0/lost", "recipe:pretrain/rate"} <= keys
     text = (tmp_path / "README.md").read_text()
     marks = {int(mark) for mark in re.findall(r"\[\^(\d+)\]", text.partition("## Provenance")[0])}
     assert marks == {figure["footnote"] for figure in machine["figures"]}
