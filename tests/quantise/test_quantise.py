@@ -92,7 +92,7 @@ def test_bytes_do_not_depend_on_threads_and_agree_with_ggufs_own(random_f32: Pat
     assert (tmp_path / "1.gguf").read_bytes() == (tmp_path / "3.gguf").read_bytes()
     rows = np.random.default_rng(1).normal(size=(7, 256)).astype(np.float32)
     for kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q5_1, gguf.GGMLQuantizationType.Q4_0):
-        np.testing.assert_array_equal(quantise_rows(rows, kind, 2), gguf.quants.quantize(rows, kind))
+        np.testing.assert_array_equal(quantise_rows(rows, kind), gguf.quants.quantize(rows, kind))
 
 
 def test_metadata_is_carried_over(random_f32: Path, tmp_path: Path) -> None:
