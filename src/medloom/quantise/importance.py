@@ -164,6 +164,8 @@ def _read_legacy(path: Path) -> Importance:
     try:
         for _ in range(number()):
             name, calls, count = string(), number(), number()
+            if count < 1:
+                raise ValueError(f"{count} columns")
             values: NDArray[np.float32] = np.frombuffer(data, dtype="<f4", count=count, offset=at).copy()
             at += values.nbytes
             columns[name] = values / np.float32(calls) if calls > 0 else values

@@ -76,7 +76,7 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
             try:
                 return _encoded(full.fileno(), planned, first, last)
             except ValueError as error:
-                raise Refusal(f"{source}: {planned.info.name}: {error}; export a model whose weights are finite") from None
+                raise Refusal(f"{source}: {planned.info.name}: {error}; export a sound model") from None
 
         for (planned, first, last), piece in _in_order(pool, work, _jobs(plan), threads + 1):
             stream.write(piece.data)
@@ -185,8 +185,6 @@ def _encoded(descriptor: int, planned: _Planned, first: int, last: int) -> NDArr
         raise ValueError("the file ends before it")
     rows = np.frombuffer(data, dtype=stored).reshape(last - first, info.columns)
     full = (rows.astype(np.uint32) << 16).view(np.float32) if stored == np.uint16 else rows.astype(np.float32, copy=False)
-    if not planned.kept:
-        return quantise_rows(full, planned.type, planned.importance)
     if not np.isfinite(full).all():
         raise ValueError("a weight is infinite or no number")
-    return np.frombuffer(data, dtype=np.uint8)
+    return np.frombuffer(data, dtype=np.uint8) if planned.kept else quantise_rows(full, planned.type, planned.importance)
