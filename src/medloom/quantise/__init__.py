@@ -1,16 +1,18 @@
-"""From a model folder to GGUF files and what each of them costs: export, quantisation, measurement.
+"""From a model folder to GGUF files and what each of them costs: export, importance of columns, quantisation, measurement, the gate.
 
-Files are written by the `gguf` package; K-quants by the ggml inside `xllamacpp`; measured by llama.cpp itself. Reading a
-GGUF file is `gguf.GGUFReader`'s work. Which file may ship is the gate's to say.
+Full files are written by the `gguf` package, quantised by the ggml inside `xllamacpp`, and measured by llama.cpp itself. Which file
+may ship is the gate's to say.
 """
 
 from __future__ import annotations
 
 from .export import export_gguf
 from .gate import Judgement, Margins, draw_losses, judge, smallest, write_file_cards
+from .importance import collect_importance, read_importance
 from .measure import measure
+from .mixture import MIXTURES
 from .reference import Reference, read_reference, write_reference
 from .requantise import quantise
 
-__all__ = ["Judgement", "Margins", "Reference", "draw_losses", "export_gguf", "judge", "measure", "quantise", "read_reference", "smallest",
-           "write_file_cards", "write_reference"]
+__all__ = ["MIXTURES", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_gguf", "judge", "measure",
+           "quantise", "read_importance", "read_reference", "smallest", "write_file_cards", "write_reference"]
