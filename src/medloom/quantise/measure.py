@@ -36,7 +36,7 @@ def measure(model: Path, gguf: Path, texts: Sequence[str], positions: int, *, ca
     from medloom.model import load_model, load_tokenizer
 
     model, gguf = Path(model), Path(gguf)
-    open_gguf(gguf)  # a clear word about a damaged file, which llama.cpp would not give
+    open_gguf(gguf)  # before the model is read, which takes longer
     tokenizer = load_tokenizer(model)
     network = load_model(model)
     network.eval()

@@ -11,7 +11,7 @@ import numpy as np
 
 from medloom.ledger import Refusal
 from medloom.ledger.files import atomic
-from medloom.model.gguf_file import field_value, open_gguf
+from medloom.model.gguf_file import field_value, open_gguf, write_digest
 
 from .ggml import quantise_rows
 from .mixture import BASE, FILE_TYPES, Network, tensor_type
@@ -54,6 +54,7 @@ def quantise(source: Path, out: Path, type: str, *, threads: int | None = None) 
             writer.write_tensor_data(_encoded(full, kind, threads or os.cpu_count() or 1))
         writer.close()
         size = temporary.stat().st_size
+    write_digest(out)
     return {"type": type, "bytes": size, "tensors": dict(sorted(Counter(kind.name for _, _, kind in plan).items()))}
 
 
