@@ -26,7 +26,8 @@ from medloom.recipe import Shape
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, tokenizer = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("tokenizer")
     train_tokenizer(["the cat sat on the mat, and the dog sat on the log"] * 4, 290, tokenizer)
-    new_model(Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=64, vocabulary=320, tied=False), tokenizer, 1, folder)
+    shape = Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=64, vocabulary=320, tied=False)
+    new_model(shape, tokenizer, 1, folder)
     return folder
 
 
@@ -120,7 +121,7 @@ def test_sha256sum_reads_the_digest(copy: Path) -> None:
 def test_a_digest_goes_by_the_files_name_where_it_lists_several(copy: Path) -> None:
     digest, other = gguf_digest(copy), "0" * 64
     beside = digest_file(copy)
-    for accepted in (f"{other}  other.gguf\n{digest} *model.gguf\n", f"{digest.upper()}  before-it-was-renamed.gguf\n", f"{digest}  ./model.gguf\n"):
+    for accepted in (f"{other}  other.gguf\n{digest} *model.gguf\n", f"{digest.upper()}  its-old-name.gguf\n", f"{digest}  ./model.gguf\n"):
         beside.write_text(accepted)
         open_gguf(copy)
     for refused, why in ((f"{other}  model.gguf\n", "altered or damaged"), ("", "names no SHA-256"), (f"{digest}\n", "names no SHA-256"),

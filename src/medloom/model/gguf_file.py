@@ -87,7 +87,7 @@ def check_digest(path: Path) -> None:
     lines = [match for line in beside.read_bytes().decode("utf-8", "replace").splitlines() if (match := _LINE.fullmatch(line))]
     own = [match for match in lines if os.path.basename(match[2]) == path.name]  # noqa: PTH119  a name, escaped or not, no path
     if not own and len(lines) != 1:
-        raise Refusal(f"{beside}: names no SHA-256 of {path.name}; write it again with sha256sum, or take it away to use the file unchecked")
+        raise Refusal(f"{beside}: names no SHA-256 of {path.name}; write it anew with sha256sum, or take it away to use the file unchecked")
     wanted = (own or lines)[0][1].lower()
     found = gguf_digest(path)
     if found != wanted:
@@ -113,7 +113,7 @@ def _reader_class() -> Any:
 
     array, string = gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING
 
-    class Reader(gguf.GGUFReader):  # type: ignore[misc]
+    class Reader(gguf.GGUFReader):
         """gguf's own, but that it takes no end of the file for an empty value, and reads an array at once and not value by value:
         it needs seconds for a vocabulary otherwise. `contents()` of a field gives the same."""
 
@@ -132,7 +132,7 @@ def _reader_class() -> Any:
                 parts.append(self._get(place, self.gguf_scalar_to_np[kind[0]], int(length[0])))
                 place += parts[-1].nbytes
             elif kind[0] == string:
-                bytes_of = memoryview(self.data)
+                bytes_of: Any = self.data.data
                 for _ in range(int(length[0])):
                     size, = _SIZE.unpack_from(bytes_of, place)
                     parts.append(np.frombuffer(bytes_of, np.uint8, size, place + _SIZE.size))
