@@ -16,8 +16,7 @@ import pytest
 from medloom.ledger import Refusal
 from medloom.model import gguf_file, new_model, train_tokenizer
 from medloom.model.gguf_file import digest_file, gguf_digest, open_gguf, write_digest
-from medloom.quantise import export_gguf, measure, quantise
-from medloom.quantise.importing import import_gguf
+from medloom.quantise import export_gguf, import_gguf, measure, quantise
 from medloom.quantise.llama import Decoder
 from medloom.recipe import Shape
 

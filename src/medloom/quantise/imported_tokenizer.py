@@ -100,9 +100,11 @@ def _read(reader: Any, path: Path) -> Listed:
     special = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"), ("eot", "eot"), ("eom", "eom")):
         number = field_value(reader, f"tokenizer.ggml.{key}_token_id")
-        if number is not None and number < count:
+        # A plain token under such a name, left over from another tokenizer, would have transformers read it as control.
+        if number is not None and number < count and (name in ("bos", "eos") or kinds[number] != NORMAL):
             special[name] = int(number)
-    return Listed(path, tokens[:count], kinds[:count], None if scores is None else scores[:count], special)
+    joined_by_score = field_value(reader, "tokenizer.ggml.model") == "llama"
+    return Listed(path, tokens[:count], kinds[:count], scores[:count] if scores is not None and joined_by_score else None, special)
 
 
 def _write_sentencepiece(reader: Any, listed: Listed, folder: Path, adds_bos: bool) -> bool:
