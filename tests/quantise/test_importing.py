@@ -24,8 +24,8 @@ from medloom.recipe import Shape
 
 HARD = ["dose <5 mg/kg; if age > 3 y", "two  spaces and\nlines\n\n\tand tabs ", "caf\u00e9 \u03b1-blocker \u2265 10 \u00b5g \U0001f48a",
         " x", "  x", "a<s>b", "0123456789", "", " ", "\n", "it's I'LL don't", "\u2581x \u00a0y", "a [bib]b[/bib] c"]
-KINDS = ("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS",
-         "IQ2_S", "TQ1_0", "TQ2_0")
+KINDS = ("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S",
+         "IQ3_XXS", "IQ2_S", "TQ1_0", "TQ2_0")
 
 
 def llama_cpp_ids(path: Path, texts: list[str]) -> list[list[int]]:
@@ -157,7 +157,8 @@ def test_a_quantised_trained_model_is_what_transformers_makes_of_it(stories: Pat
     ids = AutoTokenizer.from_pretrained(tmp_path / "back")(texts[0], return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         assert torch.equal(ours(ids).logits, theirs(ids).logits)
-    assert measure(tmp_path / "back", tmp_path / "q4.gguf", texts, 200)["kl"] < measure(stories, tmp_path / "q4.gguf", texts, 200)["kl"] / 10
+    near, far = (measure(folder, tmp_path / "q4.gguf", texts, 200)["kl"] for folder in (tmp_path / "back", stories))
+    assert near < far / 10
 
 
 def test_text_is_cut_as_llama_cpp_cuts_it(stories: Path, random_f32: Path, tmp_path: Path, texts: list[str]) -> None:

@@ -6,9 +6,10 @@ GGUF file is `gguf.GGUFReader`'s work. Which file may ship is decided by who rea
 
 from __future__ import annotations
 
+from .compressed import export_compressed
 from .export import export_gguf
 from .importing import import_gguf
 from .measure import measure
 from .requantise import quantise
 
-__all__ = ["export_gguf", "import_gguf", "measure", "quantise"]
+__all__ = ["export_compressed", "export_gguf", "import_gguf", "measure", "quantise"]
