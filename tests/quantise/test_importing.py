@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import shutil
@@ -16,7 +17,7 @@ from safetensors import safe_open
 
 from medloom.ledger import Refusal
 from medloom.model import extend_tokenizer, load_template, load_tokenizer, new_model, save_weights, train_tokenizer, verify_weights
-from medloom.model.encoders import LLAMA3_PATTERN
+from medloom.model.encoders import LLAMA3_CONTROL, LLAMA3_PATTERN
 from medloom.quantise import export_gguf, import_gguf, importing, measure, quantise
 from medloom.quantise.ggml import quantise_rows
 from medloom.quantise.llama import Decoder
@@ -219,6 +220,43 @@ def test_llama_2s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> No
     tokenizer = load_tokenizer(tmp_path)
     assert [tokenizer.encode(text) for text in texts[:len(ids)]] == ids
     assert len(ids) > 40
+
+
+@pytest.mark.slow
+def test_llama_3s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> None:
+    """Meta's tokens by rank, merges made of them, and llama.cpp's published texts and ids."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    from medloom.model.gguf_file import open_gguf
+    from medloom.quantise.imported_tokenizer import write_tokenizer
+
+    lines = (shared / "tokenizers" / "llama3" / "tokenizer.model").read_bytes().splitlines()
+    tokens = [base64.b64decode(line.split()[0]) for line in lines if line]
+    letter, rank = bytes_to_unicode(), {token: number for number, token in enumerate(tokens)}
+    texts = ["".join(letter[byte] for byte in token) for token in tokens]
+    merges = [f"{texts[left]} {texts[right]}" for token in tokens for left, right in sorted(
+        (rank[token[:cut]], rank[token[cut:]]) for cut in range(1, len(token)) if token[:cut] in rank and token[cut:] in rank)]
+    path = tmp_path / "llama3.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("llama-bpe")
+    writer.add_token_list([*texts, *LLAMA3_CONTROL])
+    writer.add_token_types([1] * len(texts) + [3] * len(LLAMA3_CONTROL))
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(128_000)
+    writer.add_eos_token_id(128_001)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    write_tokenizer(open_gguf(path), path, tmp_path)
+    cases = (shared / "vocab" / "ggml-vocab-llama-bpe.gguf.inp").read_text().split("\n__ggml_vocab_test__\n")
+    ids = [[int(word) for word in line.split()]
+           for line in (shared / "vocab" / "ggml-vocab-llama-bpe.gguf.out").read_text().splitlines()]
+    tokenizer = load_tokenizer(tmp_path)
+    assert len(ids) > 40
+    assert [tokenizer.encode(text) for text in cases[:len(ids)]] == ids
+    assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.adds_bos) == (128_256, 128_000, 128_001, True)
 
 
 def test_many_shards_are_the_same_weights(random_f32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
