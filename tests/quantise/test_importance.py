@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from medloom.ledger import Refusal
-from medloom.quantise import collect_importance, export_gguf, measure, quantise, read_importance
+from medloom.quantise import collect_importance, export_gguf, quantise, read_importance
+
+from .conftest import held
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_a_trained_model_drifts_less_with_it(stories: Path, stories_f32: Path, c
     drift = {}
     for given in (None, collected):
         quantise(stories_f32, tmp_path / "q.gguf", "Q4_0", importance=given)
-        drift[given] = measure(stories, tmp_path / "q.gguf", texts, 150)["kl"]
+        drift[given] = held(stories, tmp_path / "q.gguf", texts, 150)["kl"]
     assert drift[collected] < drift[None]
 
 

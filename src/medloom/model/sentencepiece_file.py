@@ -80,6 +80,9 @@ def write_pieces(path: Path, model: Pieces) -> None:
         blob += _bytes(1, entry + (_integer(3, piece.kind) if piece.kind != NORMAL else b""))
     trainer = _integer(3, model.model_type) + _integer(4, len(model.pieces)) + _integer(35, int(model.byte_fallback))
     trainer += _integer(40, 0) + _integer(41, 1) + _integer(42, 2) + _integer(43, (1 << 64) - 1)
+    for field, number, usual in ((45, 0, "<unk>"), (46, 1, "<s>"), (47, 2, "</s>")):
+        if model.pieces[number].text != usual:
+            trainer += _bytes(field, model.pieces[number].text.encode())
     blob += _bytes(2, trainer)
     blob += _bytes(3, _bytes(1, b"identity") + _integer(3, int(model.dummy_prefix)) + _integer(4, 0) + _integer(5, 1))
     path.write_bytes(bytes(blob))

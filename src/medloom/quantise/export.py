@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from medloom.ledger import Refusal
 from medloom.ledger.files import atomic
 from medloom.model.config import ModelConfig, UnsupportedModel
+from medloom.model.gguf_file import write_digest
 
 from .vocabulary import read_vocabulary
 
@@ -89,6 +90,7 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, name: str | None =
             writer.write_tensor_data(_encoded(_placed(weights.read(hf), ours, config), type))
         writer.close()
         bytes_written = temporary.stat().st_size
+    write_digest(out)
     return {"type": type, "bytes": bytes_written, "tensors": len(names) + (frequencies is not None), "parameters": config.parameters}
 
 

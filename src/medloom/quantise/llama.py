@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.ledger import Refusal
+from medloom.model.gguf_file import open_gguf
 
 from .ggml import shared_object
 
@@ -62,6 +63,7 @@ class Decoder:
 
     def __init__(self, path: Path, *, context: int, threads: int = 1, cache: str = "f32") -> None:
         self._model = self._state = None
+        open_gguf(path)
         self._library = library = _library()
         _complaints.clear()
         self._model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medloom.ledger import Progress, Refusal, Silent
 from medloom.ledger.files import atomic
+from medloom.model.gguf_file import check_digest, write_digest
 
 from .ggml import PLAIN, quantise_rows, why_plain
 from .header import ALIGNMENT, Header, TensorInfo, number_value, padded, read_header, string_value, written
@@ -61,6 +62,7 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
     if type not in MIXTURES:
         raise Refusal(f"{type}: not a type that quantise knows; use one of {', '.join(MIXTURES)}")
     header = read_header(source)
+    check_digest(source)
     weights = None if importance is None else read_importance(importance)
     plan = _plan(source, header, type, weights)
     total = sum(planned.info.rows * planned.info.columns for planned in plan)
@@ -84,6 +86,7 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
                 stream.write(bytes(padded(planned.size, ALIGNMENT) - planned.size))
             task.advance((last - first) * planned.info.columns)
         size = stream.tell()
+    write_digest(out)
     figures = {"type": type, "bytes": size, "tensors": dict(sorted(Counter(planned.type.name for planned in plan).items())),
                "written_by": f"gguf {version('gguf')}" if why_plain() else f"xllamacpp {version('xllamacpp')}"}
     return figures if weights is None else figures | {"weighted": sum(planned.importance is not None for planned in plan)}

@@ -93,7 +93,7 @@ def test_a_prompt_of_every_position_but_one_fits_both(folder: Path, gguf: Path) 
 def test_what_is_no_gguf_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="no such file"):
         GGUFEngine(tmp_path / "absent.gguf")
-    for content, says in ((b"PK..", "not a GGUF file"), (b"GGUF torn", "cannot load")):
+    for content, says in ((b"PK..", "not a GGUF file"), (b"GGUF torn", "damaged or cut off")):
         (tmp_path / "bad.gguf").write_bytes(content)
         with pytest.raises(Refusal, match=says):
             GGUFEngine(tmp_path / "bad.gguf")

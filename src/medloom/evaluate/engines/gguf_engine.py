@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from ...ledger import Refusal
-from ...ledger.files import sha256_file
+from ...model.gguf_file import gguf_digest, open_gguf
 from .beginnings import beginnings, summed
 from .engine import Continuation, Ids, Sampling
 
@@ -38,11 +38,7 @@ class GGUFEngine:
         import xllamacpp
 
         self._path = Path(path)
-        if not self._path.is_file():
-            raise Refusal(f"{path}: no such file; export the model first, or name the .gguf file")
-        with self._path.open("rb") as stream:
-            if stream.read(4) != b"GGUF":
-                raise Refusal(f"{path}: not a GGUF file; name a model that was exported as .gguf")
+        open_gguf(self._path)  # a clear word about a file that is damaged, which llama.cpp would not give, or altered, which it loads
         settings = xllamacpp.CommonParams()
         settings.model.path = str(self._path)
         settings.n_ctx = context or 0
@@ -73,7 +69,7 @@ class GGUFEngine:
 
     def identity(self) -> str:
         """SHA-256 of the file."""
-        return sha256_file(self._path)
+        return gguf_digest(self._path)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """See Engine."""
