@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .export import export_gguf
 from .measure import measure
+from .metadata import About
 from .requantise import quantise
 
-__all__ = ["export_gguf", "measure", "quantise"]
+__all__ = ["About", "export_gguf", "measure", "quantise"]
