@@ -62,7 +62,7 @@ def published(shared: Path, name: str) -> tuple[list[str], list[list[int]]]:
     return texts[: len(lines)], [[int(number) for number in line.split()] for line in lines]
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "llama3" else name for name in TOKENIZERS])
 def test_llama_cpp_cuts_text_as_our_tokenizer_does(shared: Path, tmp_path: Path, name: str) -> None:
     file, size, vectors = TOKENIZERS[name]
     folder = folder_for(shared / "tokenizers" / file, size, tmp_path / "model", 128_000 if name == "llama3" else 1)
@@ -79,7 +79,7 @@ def test_llama_cpp_cuts_text_as_our_tokenizer_does(shared: Path, tmp_path: Path,
         assert cut(tmp_path / "model.gguf", cases) == expected
 
 
-@pytest.mark.parametrize("name", ["llama2", "llama3"])
+@pytest.mark.parametrize("name", ["llama2", pytest.param("llama3", marks=pytest.mark.slow)])
 def test_added_tokens_are_read_out_of_text_where_ours_are(shared: Path, tmp_path: Path, name: str) -> None:
     """Marks are, control tokens are not; whichever of the files beside the tokenizer tells of them."""
     extend_tokenizer(shared / "tokenizers" / name, MEDITRON_TOKENS, tmp_path / "tokenizer")
@@ -98,6 +98,7 @@ def test_added_tokens_are_read_out_of_text_where_ours_are(shared: Path, tmp_path
         assert not any(number >= first for number in ids[1]), "a control token is not"
 
 
+@pytest.mark.slow
 def test_llama_3_in_both_its_forms_is_one_vocabulary(shared: Path, tmp_path: Path) -> None:
     """tokenizer.model of Meta's folders, and tokenizer.json of Hugging Face's."""
     extend_tokenizer(shared / "tokenizers/llama3", [], tmp_path / "tokenizer")

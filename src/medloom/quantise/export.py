@@ -73,7 +73,9 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, about: About | Non
         writer.write_head()
         with temporary.open("r+b", buffering=0) as stream:
             stream.seek(0, 2)
-            for part in ahead(_parts(tensors, config, type)):
+            parts = _parts(tensors, config, type)
+            converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
+            for part in ahead(parts) if converts else parts:
                 if part is None:
                     stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
                     task.advance()
