@@ -360,9 +360,9 @@ class Road:
         about = {"description": NOTICE, **({"license": licence} if licence else {})}
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            from .quantise import export_gguf
+            from .quantise import About, export_gguf
 
-            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, name=name, about=about)
+            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, about=About(name, licence, notice=NOTICE))
 
         inputs = {"model": self.models[self.final]}
         params = {"type": kind, "name": name, "about": about}

@@ -1,21 +1,35 @@
-"""From a model folder to GGUF files and what each of them costs: export, importance of columns, quantisation, measurement, the gate.
+"""From a model folder to files that others run, and what each of them costs: export, quantisation, measurement, the gate, and back.
 
-Full files are written by the `gguf` package, quantised by the ggml inside `xllamacpp`, and measured by llama.cpp itself. Which file
-may ship is the gate's to say.
+Quantised by the ggml inside `xllamacpp`, and measured by llama.cpp itself. Which file may ship is the gate's to say. What brings torch is
+imported when it is first asked for: whoever only quantises or judges has no use for that.
 """
 
 from __future__ import annotations
 
-from .compressed import export_compressed
-from .export import export_gguf
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .gate import Judgement, Margins, draw_losses, judge, smallest, write_file_cards
 from .importance import collect_importance, read_importance
-from .importing import import_gguf
 from .measure import measure
+from .metadata import About
 from .mixture import MIXTURES
 from .reference import Reference, read_reference, write_reference
 from .requantise import quantise
 
-__all__ = ["MIXTURES", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_compressed", "export_gguf",
-           "import_gguf", "judge", "measure", "quantise", "read_importance", "read_reference", "smallest", "write_file_cards",
-           "write_reference"]
+if TYPE_CHECKING:
+    from .compressed import export_compressed
+    from .export import export_gguf
+    from .importing import import_gguf
+
+__all__ = ["MIXTURES", "About", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_compressed",
+           "export_gguf", "import_gguf", "judge", "measure", "quantise", "read_importance", "read_reference", "smallest",
+           "write_file_cards", "write_reference"]
+
+_COMPUTES = {"export_compressed": "compressed", "export_gguf": "export", "import_gguf": "importing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _COMPUTES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_COMPUTES[name]}", __name__), name)
