@@ -52,8 +52,7 @@ DIGESTS = {
 }
 # Ours alone is what a reader would else have to guess; the converter's alone what it guesses from the folder's name, and a separator
 # that no Llama has.
-OURS = {"llama.attention.key_length", "llama.attention.value_length", "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token",
-        "tokenizer.ggml.add_space_prefix", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"}
+OURS = {"tokenizer.ggml.add_eos_token", "tokenizer.ggml.add_space_prefix"}
 THEIRS = {"general.basename", "general.finetune", "general.version", "general.organization", "tokenizer.ggml.add_sep_token"}
 DIFFERENT = {"general.name"}
 
