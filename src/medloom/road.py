@@ -16,10 +16,12 @@ from shutil import copy
 from typing import Any
 
 from .ledger import Refusal, Step, Workspace
+from .ledger.files import sha256_json
 from .notice import NOTICE
 from .recipe import Benchmark, Finetuning, OtherModel, Recipe, Source, Training
 
 Place = Step | Path
+IMPORTANCE = "importance.gguf"
 
 
 class Road:
@@ -61,7 +63,7 @@ class Road:
     def until(self, stage: str) -> list[Step]:
         """The steps that a stage of the command line stands for: corpus, pretrain, finetune, evaluate, export, gate, card."""
         prefixes = {"corpus": ("tokens", "corpus"), "pretrain": ("pretrain",), "finetune": ("finetune",),
-                    "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "measure"),
+                    "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "importance", "measure"),
                     "gate": ("gate",), "card": ("card",)}[stage]
         found = [step for name, step in self.steps.items() if name.partition("-")[0] in prefixes]
         if not found and self._ends_with_adapter:
@@ -344,6 +346,8 @@ class Road:
         for kind in settings.types:
             made = self._export_exact(kind) if kind in ("F32", "F16", "BF16") else self._quantise(kind)
             self.files[kind] = made, f"model-{kind}.gguf"
+        for scheme in settings.compressed:
+            self._compress(scheme)
         self.files |= {file.name: (self.recipe.locate(file.path), "") for file in settings.files}
         reference = self._add_reference(settings.positions)
         for name, (place, onward) in self.files.items():
@@ -356,29 +360,60 @@ class Road:
         if f"export-{kind}" in self.steps:
             return self.steps[f"export-{kind}"]
 
-        name, licence = self._name, self._licence
-        about = {"description": NOTICE, **({"license": licence} if licence else {})}
+        about: dict[str, Any] = {"name": self._name, "licence": self._licence, "base_model": self.recipe.base.called, "notice": NOTICE,
+                 "recipe_digest": sha256_json(self.recipe.what())}
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .quantise import About, export_gguf
 
-            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, about=About(name, licence, notice=NOTICE))
+            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, about=About(**about), progress=space.progress)
 
         inputs = {"model": self.models[self.final]}
-        params = {"type": kind, "name": name, "about": about}
-        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params=params, inputs=inputs))
+        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind, "about": about}, inputs=inputs))
+
+    def _compress(self, scheme: str) -> Step:
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import export_compressed
+
+            return export_compressed(space.inputs["model"], space.out / "model", scheme)
+
+        return self._add(Step(f"export-{scheme}", work, ("quantise", "model"), params={"scheme": scheme},
+                              inputs={"model": self.models[self.final]}))
 
     def _quantise(self, kind: str) -> Step:
         # Trained weights are saved in bfloat16, so that BF16 loses nothing; of a base model's own only F32 is sure to.
         exact = "F32" if self.final == "base" else "BF16"
-        source = self._export_exact(exact)
+        inputs: dict[str, Place] = {"gguf": self._export_exact(exact)}
+        importance = self._add_importance()
+        if importance is not None:
+            inputs["importance"] = importance
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .quantise import quantise
 
-            return quantise(space.inputs["gguf"] / f"model-{exact}.gguf", space.out / f"model-{kind}.gguf", kind)
+            weights = space.inputs["importance"] / IMPORTANCE if "importance" in space.inputs else None
+            return quantise(space.inputs["gguf"] / f"model-{exact}.gguf", space.out / f"model-{kind}.gguf", kind, importance=weights,
+                            progress=space.progress)
 
-        return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs={"gguf": source}))
+        return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs=inputs))
+
+    def _add_importance(self) -> Step | None:
+        """Which columns of the final model's matrices matter, over the text that it was trained on; never over a benchmark's."""
+        positions = self.recipe.export.imatrix if self.recipe.export is not None else None
+        if positions is None or "importance" in self.steps:
+            return self.steps.get("importance")
+        if self._corpus is None:
+            raise Refusal("export.imatrix reads the training corpus, and the recipe has none: add [corpus], or leave imatrix out")
+        dataset = f"training corpus of {self.recipe.name}"
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import collect_importance
+
+            return collect_importance(space.inputs["model"], _texts(space.inputs["corpus"] / "train"), positions, space.out / IMPORTANCE,
+                                      dataset=dataset, progress=space.progress)
+
+        return self._add(Step("importance", work, ("quantise", "model"), params={"positions": positions, "dataset": dataset},
+                              inputs={"model": self.models[self.final], "corpus": self._corpus}))
 
     def _add_reference(self, positions: int) -> Step | None:
         """The final model's own reading of held-out text, of every domain in turn."""

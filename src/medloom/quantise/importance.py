@@ -7,7 +7,7 @@ llama.cpp's `imatrix` tool (general.type "imatrix"; NAME.in_sum2, NAME.counts) a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class Importance:
     chunks: int
 
 
-def collect_importance(model: Path, texts: Sequence[str], positions: int, out: Path, *, dataset: str,
+def collect_importance(model: Path, texts: Iterable[str], positions: int, out: Path, *, dataset: str,
                        progress: Progress | None = None) -> dict[str, Any]:
     """Run the first `positions` tokens of `texts` through the model folder and write the importance of every layer's matrices to `out`.
 
@@ -84,9 +84,11 @@ def collect_importance(model: Path, texts: Sequence[str], positions: int, out: P
     return {"positions": total, "chunks": len(read), "matrices": len(sums), "bytes": size}
 
 
-def _windows(tokenizer: Any, texts: Sequence[str], window: int, positions: int) -> Iterator[list[int]]:
-    """The token ids of the texts in runs of `window` at most, `positions` in all."""
+def _windows(tokenizer: Any, texts: Iterable[str], window: int, positions: int) -> Iterator[list[int]]:
+    """The token ids of the texts in runs of `window` at most, `positions` in all; no more texts are read than that takes."""
     for text in filter(None, texts):
+        if positions <= 0:
+            break
         ids = tokenizer.encode(text, bos=tokenizer.adds_bos)[:positions]
         positions -= len(ids)
         yield from (ids[start:start + window] for start in range(0, len(ids), window))

@@ -75,6 +75,12 @@ class Recipe(Part):
                 raise ValueError(f"{name}.length = {stage.length} is more than base.new.context = {self.base.new.context}")
         return self
 
+    def what(self) -> dict[str, Any]:
+        """What of the recipe decides the model, and not what is asked of it or made of it: what its digest stands for."""
+        made = {name: stage.what() for name in ("corpus", "pretrain", "finetune") if (stage := getattr(self, name)) is not None}
+        sources = [] if self.corpus is None else [source.model_dump(mode="json") for source in self.corpus.sources]
+        return {"seed": self.seed, **self.model_dump(mode="json", include={"world", "base"}), **made, "sources": sources}
+
     def standing_alone(self) -> dict[str, Any]:
         """All keys, ready for JSON, for a file that means the same wherever it lies: `read_recipe` reads it."""
         start = {} if self.world is not None else {"data": str(self.locate(""))}

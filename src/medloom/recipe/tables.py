@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -47,6 +48,11 @@ class Base(Part):
     new: Shape | None = None
     name: str | None = None
     licence: str | None = None
+
+    @property
+    def called(self) -> str | None:
+        """The base's name: as the recipe says, else its folder's; None for a new network."""
+        return self.name or (None if self.path is None else PurePath(self.path).name)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Base:
@@ -276,7 +282,9 @@ class Evaluation(Part):
         return self
 
 
-GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"]
+GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
+                   "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "IQ2_M", "IQ2_S", "IQ2_XS",
+                   "IQ2_XXS"]
 
 
 class OtherFile(Part):
@@ -289,13 +297,15 @@ class OtherFile(Part):
 class Export(Part):
     """Which GGUF files are written, and what the gate lets pass.
 
-    `imatrix` positions of the training corpus tell which columns of each matrix matter, and quantisation then spares those; without it, it
-    does not ask. `files` were made elsewhere. Each file is held against the model on `positions` of held-out text and on all benchmarks;
+    `imatrix` positions of the training corpus tell which columns of each matrix matter, and quantisation then spares those; types of two
+    bits and some of three need it. `files` were made elsewhere; `compressed` are model folders for vLLM, which the gate does not
+    judge. Each file is held against the model on `positions` of held-out text and on all benchmarks;
     it passes where it is shown to lose no more than `margin`, a share of all questions, and `kl` nats a token.
     """
 
     types: tuple[GGUFType, ...] = ("F16", "Q8_0", "Q4_K_M")
     files: tuple[OtherFile, ...] = ()
+    compressed: tuple[Literal["W4A16", "W8A16"], ...] = ()
     imatrix: Positive | None = None
     positions: Positive = 2048
     margin: float = Field(default=0.01, gt=0, lt=1)
@@ -310,8 +320,11 @@ class Export(Part):
     def _names_differ(self) -> Export:
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"types and files name one twice: {', '.join(self.names)}")
-        if not self.names:
+        if not self.names and not self.compressed:
             raise ValueError("types and files are both empty: name a type to write, or leave [export] out")
+        coarse = [kind for kind in self.types if kind.startswith(("IQ2", "IQ3_X"))]
+        if coarse and self.imatrix is None:
+            raise ValueError(f"{coarse[0]} is garbage without an importance matrix: set imatrix, for example imatrix = 100_000 positions")
         if {"base", "pretrained", "finetuned"} & set(self.names):
             raise ValueError("files: base, pretrained and finetuned are names of models of the road; choose another")
         return self
