@@ -87,6 +87,8 @@ def collect_importance(model: Path, texts: Sequence[str], positions: int, out: P
 def _windows(tokenizer: Any, texts: Sequence[str], window: int, positions: int) -> Iterator[list[int]]:
     """The token ids of the texts in runs of `window` at most, `positions` in all."""
     for text in filter(None, texts):
+        if positions <= 0:
+            return
         ids = tokenizer.encode(text, bos=tokenizer.adds_bos)[:positions]
         positions -= len(ids)
         yield from (ids[start:start + window] for start in range(0, len(ids), window))
