@@ -1,4 +1,4 @@
-"""Verbs of GGUF files: which of them may ship."""
+"""Verbs of GGUF files: making them, and saying which may ship."""
 
 from __future__ import annotations
 
@@ -7,7 +7,41 @@ from typing import Annotated
 
 import typer
 
-from .common import Json, Out, Quiet, Set, app, print_json, print_tables, walking
+from .common import Json, Out, Quiet, RecipeFile, Set, app, existing, print_json, print_tables, recipe_of, walk, walking
+
+
+@app.command(epilog="Example: medloom export recipes/quickstart.toml --imatrix 100000")
+def export(recipe: RecipeFile,
+           imatrix: Annotated[int | None, typer.Option(metavar="N", help="Weigh columns by what they matter over so many positions of the "
+                                                       "training corpus.")] = None,
+           set_: Set = None, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Walk a recipe's road as far as the GGUF files and what each of them costs in quality."""
+    overrides = [*(set_ or ()), *([] if imatrix is None else [f"export.imatrix={imatrix}"])]
+    walk(recipe_of(recipe, overrides), out, "export", as_json, quiet)
+
+
+@app.command(epilog="Example: medloom quantise models/mine --type Q4_K_M --type Q8_0 --calibration notes.txt --out files")
+def quantise(source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A model folder, or a GGUF file of full weights.")],
+             type_: Annotated[list[str], typer.Option("--type", metavar="TYPE", help="F16, Q8_0, Q4_K_M, ...; may be given again.")],
+             out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files are written.")] = Path(),
+             imatrix: Annotated[Path | None, typer.Option(metavar="FILE", help="An importance matrix, ours or llama-imatrix's.")] = None,
+             calibration: Annotated[Path | None, typer.Option(metavar="FILE", help="Text to collect an importance matrix on: plain, or "
+                                                              "JSON lines with `text`. Never a benchmark's.")] = None,
+             positions: Annotated[int, typer.Option(min=1, help="Tokens of it that are read.")] = 100_000,
+             as_json: Json = False, quiet: Quiet = False) -> None:
+    """Make GGUF files of any model folder, with llama.cpp's bytes. What each costs in quality is the gate's to say."""
+    from ..ledger import Bars, Silent
+    from ..quantise import make_files
+
+    found = make_files(existing(source), type_, out, importance=imatrix, calibration=calibration, positions=positions,
+                       progress=Silent() if quiet else Bars())
+    if as_json:
+        print_json({"files": found})
+        return
+    for file in found:
+        typer.echo(f"{file['file']}  {file['bytes'] / 1e6:,.2f} MB")
+    if not quiet:
+        typer.echo("What each costs: medloom gate", err=True)
 
 
 @app.command(epilog="Example: medloom gate medloom-demo   or   medloom gate models/mine --recipe recipes/meditron-7b.toml --type Q4_K_M")

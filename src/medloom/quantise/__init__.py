@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .gate import Judgement, Margins, draw_losses, judge, smallest, write_file_cards
 from .importance import collect_importance, read_importance
+from .making import make_files
 from .measure import measure
 from .metadata import About
 from .mixture import MIXTURES
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .importing import import_gguf
 
 __all__ = ["MIXTURES", "About", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_compressed",
-           "export_gguf", "import_gguf", "judge", "measure", "quantise", "read_importance", "read_reference", "smallest",
+           "export_gguf", "import_gguf", "judge", "make_files", "measure", "quantise", "read_importance", "read_reference", "smallest",
            "write_file_cards", "write_reference"]
 
 _COMPUTES = {"export_compressed": "compressed", "export_gguf": "export", "import_gguf": "importing"}
