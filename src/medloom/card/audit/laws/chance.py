@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...words import wilson
+from ....numbers import wilson
 from ..claims import Card
 from ..finding import Finding
 from ..scores import results
