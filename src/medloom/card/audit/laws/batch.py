@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice, product
-from math import prod
+from math import log, prod
 
 from ..claims import Card
 from ..finding import Finding
@@ -67,7 +67,7 @@ def steps(card: Card) -> Iterator[Finding]:
     readings = list(islice(product(card.of("steps"), sizes, tokens, epochs), _MOST))
     if any(agree(claim.value * size, seen.value * times, _CLOSE) for claim, (size, _), seen, times in readings):
         return
-    claim, (size, told), seen, _ = readings[0]
+    claim, (size, told), seen, _ = min(readings, key=lambda reading: abs(log(reading[0].value * reading[1][0] / reading[2].value)))
     made = claim.value * size
     tuned = _UNPACKED.search(card.document.prose) is not None
     staged = tuned and _FIRST_STAGE.search(card.document.prose) is not None
