@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 from medloom.ledger import Silent
 from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
-from medloom.train.check import ROWS
+from medloom.fit import ROWS
 from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm

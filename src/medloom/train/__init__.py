@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .check import check_fit
 from .job import Job, run_job
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from .rehearsal import Rehearsal, rehearse
     from .stages import finetune, pretrain
 
-__all__ = ["Diverged", "Job", "Rehearsal", "check_fit", "finetune", "merge_folder", "pretrain", "rehearse", "run_job"]
+__all__ = ["Diverged", "Job", "Rehearsal", "finetune", "merge_folder", "pretrain", "rehearse", "run_job"]
 
 _COMPUTES = {"Diverged": "loop", "Rehearsal": "rehearsal", "finetune": "stages", "merge_folder": "adapters", "pretrain": "stages",
              "rehearse": "rehearsal"}
