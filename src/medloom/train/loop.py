@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 from ..ledger import Progress, Refusal, Stopped
+from ..schedule import rate
 from .checkpoint import Checkpoints, Metrics
 from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
 from .loader import Loaded, Loader
 from .mesh import DATA
-from .optimise import adamw, rate
+from .optimise import adamw
 from .watch import Watch
 
 REMEMBERED = 100  # losses before a step that tell what is usual
