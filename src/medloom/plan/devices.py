@@ -72,7 +72,7 @@ def device(name: str) -> Device:
         if len(own) != 1:
             raise Refusal(f"{name}: holds {len(own)} devices; leave one table in it")
         return next(iter(own.values()))
-    raise Refusal(f"--hardware {name}: not in the table ({', '.join(devices())}), not `{THIS}`, and no file of that name; write a TOML file "
+    raise Refusal(f"--hardware {name}: not in the table ({', '.join(devices())}), not `{THIS}`, and no file; write a TOML file "
                   "with a table [NAME] of name, peak_tflops, memory_gb, watts, year and source")
 
 
@@ -91,8 +91,8 @@ def on_hardware(recipe: Recipe, text: str) -> tuple[Recipe, Device]:
     found = device(name)
     count = count or recipe.hardware.count
     if count != recipe.layout.processes:
-        raise Refusal(f"--hardware {text}: the recipe's layout is of {recipe.layout.processes} processes (data {recipe.layout.data} x tensor "
-                      f"{recipe.layout.tensor} x pipeline {recipe.layout.pipeline}); say --search {text} to see layouts that fit")
+        raise Refusal(f"--hardware {text}: the recipe's layout is of {recipe.layout.processes} processes (data {recipe.layout.data} x "
+                      f"tensor {recipe.layout.tensor} x pipeline {recipe.layout.pipeline}); say --search {text} to see layouts that fit")
     watts = recipe.hardware.watts if name == THIS else found.watts
     hardware = found.hardware(count, recipe.hardware.overhead).model_copy(update={"watts": watts})
     return recipe.model_copy(update={"hardware": hardware}), found
@@ -126,8 +126,8 @@ def this_machine() -> Device:
             raise Refusal(f"--hardware this: {properties.name} is not in the table; describe it in a file")
         return known.model_copy(update={"memory_gb": properties.total_memory / 1e9})
     machine = hardware()
-    return Device(name=f"{machine['processor']}, {machine['cores']} cores", peak_tflops=_product_tflops(), memory_gb=_memory_gb(), watts=100,
-                  per_node=1, year=0, source="measured here: the product of two float32 matrices; memory as the system states it")
+    return Device(name=f"{machine['processor']}, {machine['cores']} cores", peak_tflops=_product_tflops(), memory_gb=_memory_gb(),
+                  watts=100, per_node=1, year=0, source="measured here: the product of two float32 matrices; memory as the system says")
 
 
 def _product_tflops(size: int = 1024, tries: int = 5) -> float:

@@ -41,5 +41,5 @@ def disk(recipe: Recipe, config: ModelConfig, trained: Iterable[tuple[Training, 
     checkpoints = [12 * learned * (settings.keep_last + 1 + (steps // settings.keep_every if settings.keep_every else 0))
                    for settings, _, steps, learned in trained]
     types = recipe.export.types if recipe.export is not None else ()
-    return Disk(corpus * (4 if config.vocab_size > WIDE else 2) / GB, max(checkpoints, default=0) / GB, 2 * config.parameters * len(trained) / GB,
-                {kind: config.parameters * BITS[kind] / 8 / GB for kind in types})
+    return Disk(corpus * (4 if config.vocab_size > WIDE else 2) / GB, max(checkpoints, default=0) / GB,
+                2 * config.parameters * len(trained) / GB, {kind: config.parameters * BITS[kind] / 8 / GB for kind in types})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..fit import misfits
 from ..ledger import Refusal
 from ..ledger.files import files_at
 from ..model.config import ModelConfig
-from ..recipe import Finetuning, Lora, Recipe, Training
+from ..recipe import Finetuning, Layout, Lora, Recipe, Training
 from ..schedule import rate, warmup_steps
 from .devices import Device, device_of
 from .disk import Disk, disk
@@ -181,11 +181,24 @@ def way_of(recipe: Recipe, settings: Training) -> Way:
     return Way(2 if low else 4, compiled, accelerated, cast=low and not accelerated and recipe.layout.processes == 1)
 
 
-def stage_memory(recipe: Recipe, config: ModelConfig, settings: Training) -> Memory:
-    """The fullest rank in a stage."""
+def stage_memory(recipe: Recipe, config: ModelConfig, settings: Training, seconds: float = 0.0) -> Memory:
+    """The fullest rank in a stage that takes so many seconds."""
     lora = settings.lora if isinstance(settings, Finetuning) else None
-    return memory(config, recipe.layout, way_of(recipe, settings), rows=max(1, settings.micro_batch // recipe.layout.data),
+    held = memory(config, recipe.layout, way_of(recipe, settings), rows=max(1, settings.micro_batch // recipe.layout.data),
                   length=settings.length, accumulation=settings.batch // settings.micro_batch, lora=lora)
+    if _accelerated(recipe) or seconds < settings.checkpoint_seconds:
+        return held
+    return replace(held, saving_gb=3 * held.optimiser_gb / 2)  # the weights that learn beside their two averages
+
+
+def fitting_layers(recipe: Recipe, config: ModelConfig, settings: Training, memory_gb: float) -> int:
+    """How many of a network's layers one process can train in so much memory, by the micro-batch of one rank of the layout."""
+    alone = Layout(recompute=recipe.layout.recompute, compile=recipe.layout.compile)
+    own = settings.model_copy(update={"micro_batch": max(1, settings.micro_batch // recipe.layout.data)})
+    alone_recipe = recipe.model_copy(update={"layout": alone})
+    available = memory_gb * (1 - (RESERVE if _accelerated(recipe) else CPU_RESERVE))
+    return max((layers for layers in range(1, config.layers + 1)
+                if stage_memory(alone_recipe, replace(config, layers=layers), own).total_gb <= available), default=0)
 
 
 def _trained(recipe: Recipe, known: Mapping[str, int], notes: list[str]) -> Iterator[tuple[str, Training, int]]:
@@ -212,8 +225,9 @@ def _stage(recipe: Recipe, config: ModelConfig, name: str, settings: Training, t
         gpu_hours = pace.seconds_per_step * tokens / step * recipe.layout.processes / 3600
     return Stage(name=name, tokens=tokens, steps=steps, tokens_per_step=step, micro_batches=settings.batch // settings.micro_batch,
                  warmup_steps=warmup_steps(settings, steps), peak_rate=settings.rate, last_rate=rate(settings, steps - 1, steps),
-                 learned=adapter_parameters(config, lora) if lora is not None else config.parameters, flops=dense * tokens,
-                 flops_with_attention=with_attention * tokens, memory=stage_memory(recipe, config, settings), gpu_hours=gpu_hours, pace=pace)
+                 learned=adapter_parameters(config, lora) if lora is not None else config.parameters,
+                 flops=dense * tokens, flops_with_attention=with_attention * tokens,
+                 memory=stage_memory(recipe, config, settings, 3600 * gpu_hours / recipe.layout.processes), gpu_hours=gpu_hours, pace=pace)
 
 
 def _on_disk(recipe: Recipe, notes: list[str]) -> int:

@@ -38,6 +38,7 @@ class Memory:
 
     `gradients_gb` are those that are there at the worst moment, which is at `moment`: with one micro-batch a step there are none yet when
     the loss is computed. `working_gb`: weights gathered or cast to compute with, and gradients on their way.
+    `saving_gb`: the copy that a checkpoint is written from, which on a machine without accelerators lies in the same memory.
     """
 
     weights_gb: float
@@ -46,6 +47,7 @@ class Memory:
     working_gb: float
     activations_gb: float
     logits_gb: float
+    saving_gb: float
     stage: int
     moment: str
     bytes_per_number: int
@@ -53,7 +55,8 @@ class Memory:
     @property
     def total_gb(self) -> float:
         """All of it."""
-        return self.weights_gb + self.gradients_gb + self.optimiser_gb + self.working_gb + self.activations_gb + self.logits_gb
+        return self.weights_gb + self.gradients_gb + self.optimiser_gb + self.working_gb + self.activations_gb + self.logits_gb \
+            + self.saving_gb
 
 
 @dataclass(frozen=True)
@@ -144,5 +147,5 @@ def _stage(config: ModelConfig, layout: Layout, way: Way, stage: int, tokens: in
     }
     moment, (gradients, active, logits, more) = max(moments.items(), key=lambda item: sum(item[1]))
     return Memory(weights_gb=4 * weights / shards / GB, gradients_gb=gradients / GB, optimiser_gb=(states - 4 * weights / shards) / GB,
-                  working_gb=(working + more) / GB, activations_gb=active / GB, logits_gb=logits / GB, stage=stage, moment=moment,
-                  bytes_per_number=way.numbers)
+                  working_gb=(working + more) / GB, activations_gb=active / GB, logits_gb=logits / GB, saving_gb=0.0, stage=stage,
+                  moment=moment, bytes_per_number=way.numbers)

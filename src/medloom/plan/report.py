@@ -30,13 +30,13 @@ def search_table(found: Sequence[Candidate], refused: Counter[str], memory_gb: f
 
     numbers = ("data", "tensor", "pipeline", "rows a rank", "GB", "step, s", "idle", "tensor messages", "data messages", "of peak", "hours")
     table = Table(*(Column(name, justify="right") for name in numbers), "sharding", "recompute",
-                  title=f"{len(found)} layouts fit into {memory_gb:g} GB, the quickest first; "
+                  title=f"{len(found)} grids of ranks fit into {memory_gb:g} GB, the quickest first; "
                         + ", ".join(f"{times} tries {why}" for why, times in refused.items()), title_justify="left")
     for one in found[:TABLE]:
         layout, step = one.layout, one.seconds
         shares = (f"{part / step:.0%}" for part in (one.idle, one.tensor_messages, one.data_messages))
-        table.add_row(str(layout.data), str(layout.tensor), str(layout.pipeline), str(one.rows), f"{one.memory.total_gb:.1f}", f"{step:.3g}",
-                      *shares, f"{one.utilisation:.1%}", _number(one.hours),
+        table.add_row(str(layout.data), str(layout.tensor), str(layout.pipeline), str(one.rows), f"{one.memory.total_gb:.1f}",
+                      f"{step:.3g}", *shares, f"{one.utilisation:.1%}", _number(one.hours),
                       f"hybrid {layout.shard}" if layout.shard else layout.sharding, layout.recompute)
     return table
 
@@ -60,12 +60,15 @@ def _work(plan: Plan) -> Iterator[Row]:
 def _memory(plan: Plan) -> Iterator[Row]:
     held, layout = plan.memory, plan.layout
     number = "bfloat16" if held.bytes_per_number == 2 else "float32"
-    yield "weights", f"{held.weights_gb:.3g} GB", f"float32; data {layout['data']} x tensor {layout['tensor']} x pipeline {layout['pipeline']}"
+    split = f"data {layout['data']} x tensor {layout['tensor']} x pipeline {layout['pipeline']}"
+    yield "weights", f"{held.weights_gb:.3g} GB", f"float32; {split}"
     yield "averages of AdamW", f"{held.optimiser_gb:.3g} GB", "two, float32"
     yield "gradients", f"{held.gradients_gb:.3g} GB", "float32, those that are there at this moment"
     yield "working copies", f"{held.working_gb:.3g} GB", "weights gathered or cast, gradients on their way"
     yield "activations", f"{held.activations_gb:.3g} GB", f"products in {number}"
     yield "logits", f"{held.logits_gb:.3g} GB", "float32"
+    if held.saving_gb:
+        yield "copy to be saved", f"{held.saving_gb:.3g} GB", "weights and averages, while a checkpoint is written behind the training"
     for stage in plan.stages:
         if stage.pace is not None and stage.pace.memory_gb is not None:
             yield f"{stage.name}: probed", f"{stage.pace.memory_gb:.3g} GB", f"estimate {stage.memory.total_gb:.3g} GB"
@@ -88,7 +91,8 @@ def _time(plan: Plan) -> Iterator[Row]:
     if plan.dollars is None:
         yield "cost", "unknown", "hardware.dollars_per_hour says what an hour of one device costs"
     else:
-        yield "cost", f"{plan.dollars:,.2f} $", f"{_number(plan.gpu_hours)} h x {plan.dollars / plan.gpu_hours if plan.gpu_hours else 0:.4g} $"
+        price = plan.dollars / plan.gpu_hours if plan.gpu_hours else 0.0
+        yield "cost", f"{plan.dollars:,.2f} $", f"{_number(plan.gpu_hours)} h x {price:.4g} $"
 
 
 def _disk(plan: Plan) -> Iterator[Row]:

@@ -31,7 +31,7 @@ Sharding = Literal["full", "hybrid"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layout that fits. Seconds of one step, by what they are spent on; `hours` for all tokens; `utilisation` 6 N D counted."""
+    """A layout that fits. Seconds of one step, by what they are spent on, `gathering` hidden behind computing or not; `hours` for all tokens; `utilisation` 6 N D counted."""
 
     layout: Layout
     rows: int
@@ -42,6 +42,7 @@ class Candidate:
     idle: float
     tensor_messages: float
     data_messages: float
+    gathering: float
     utilisation: float
     hours: float
 
@@ -59,23 +60,29 @@ def search(recipe: Recipe, device: Device, count: int, tokens: int | None = None
     """Layouts of `count` devices that hold the recipe's pretraining, or its finetuning where it has none, the quickest first; and how many
     of the others failed by which law.
 
-    Of a layout's micro-batches the quickest that fits is taken. Raises Refusal where none fits.
+    Of each grid of data, tensor and pipeline ways the best is taken: of what is as quick within a hundredth, the way with fewer
+    messages, and then the larger micro-batch. Raises Refusal where none fits.
     """
     settings = recipe.pretrain or recipe.finetune
     if settings is None:
         raise Refusal(f"{recipe.name}: trains nothing, so there is no layout to search; add [pretrain] or [finetune]")
     config, _ = network(recipe)
-    found: list[Candidate] = []
+    found: dict[tuple[int, int], list[Candidate]] = {}
     refused: Counter[str] = Counter()
     for layout in _layouts(recipe, count, device.per_node):
-        fits = [one for one in (_judge(recipe, config, settings, layout, device, rows, tokens, refused)
-                                for rows in _rows(settings.batch, layout.data)) if one is not None]
-        if fits:
-            found.append(min(fits, key=lambda one: one.seconds))
+        for rows in _rows(settings.batch, layout.data):
+            one = _judge(recipe, config, settings, layout, device, rows, tokens, refused)
+            if one is not None:
+                found.setdefault((layout.tensor, layout.pipeline), []).append(one)
     if not found:
         most = "; ".join(f"{times} {why}" for why, times in refused.most_common(3))
         raise Refusal(f"{recipe.name}: no layout of {count} x {device.name} holds it ({most}); take more devices, or ones with more memory")
-    return sorted(found, key=lambda one: one.seconds), refused
+    return sorted(map(_best, found.values()), key=lambda one: one.seconds), refused
+
+
+def _best(fits: Sequence[Candidate]) -> Candidate:
+    quickest = min(one.seconds for one in fits)
+    return min((one for one in fits if one.seconds <= 1.01 * quickest), key=lambda one: (one.gathering, -one.rows, one.memory.total_gb))
 
 
 def _layouts(recipe: Recipe, count: int, per_node: int) -> Iterator[Layout]:
@@ -124,11 +131,13 @@ def _time(config: ModelConfig, settings: Training, layout: Layout, device: Devic
     sent = 16 * config.layers / layout.pipeline * own * config.hidden_size * (layout.tensor - 1) / layout.tensor
     tensor_messages = sent / (device.link_gb_s * 1e9)
     hidden = computing if layout.pipeline == 1 else computing / micro  # within a pipeline only the last gradient's
-    data_messages = max(0.0, _gathering(config, layout, device, micro) - hidden)
+    gathering = _gathering(config, layout, device, micro)
+    data_messages = max(0.0, gathering - hidden)
     seconds = computing + idle + tensor_messages + data_messages
-    return Candidate(layout=layout, rows=rows, micro_batch=settings.micro_batch, memory=held, seconds=seconds, computing=computing, idle=idle,
-                     tensor_messages=tensor_messages, data_messages=data_messages,
-                     utilisation=dense * step / (ranks * seconds * device.peak_tflops * 1e12), hours=ceil(tokens / step) * seconds / 3600)
+    return Candidate(layout=layout, rows=rows, micro_batch=settings.micro_batch, memory=held, seconds=seconds, computing=computing,
+                     idle=idle, tensor_messages=tensor_messages, data_messages=data_messages, gathering=gathering,
+                     utilisation=dense * step / (ranks * seconds * device.peak_tflops * 1e12),
+                     hours=ceil(tokens / step) * seconds / 3600)
 
 
 def _gathering(config: ModelConfig, layout: Layout, device: Device, micro: int) -> float:
