@@ -18,10 +18,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from medloom.fit import ROWS
 from medloom.ledger import Silent
 from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
-from medloom.fit import ROWS
 from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm

@@ -31,7 +31,8 @@ Sharding = Literal["full", "hybrid"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layout that fits. Seconds of one step, by what they are spent on, `gathering` hidden behind computing or not; `hours` for all tokens; `utilisation` 6 N D counted."""
+    """A layout that fits. Seconds of one step, by what they are spent on, `gathering` hidden behind computing or not; `hours` for all
+    tokens; `utilisation` 6 N D counted."""
 
     layout: Layout
     rows: int
