@@ -20,7 +20,7 @@ def against(record: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     if stage is None:
         raise Refusal(f"{plan.recipe}: the plan has no stage {record['name']}, only {', '.join(s.name for s in plan.stages) or 'none'}")
     figures = record["figures"]
-    seconds, memory = figures["training_seconds"] - figures["saving_seconds"], figures.get("memory_gb")
+    seconds, memory = _seconds(figures), figures.get("memory_gb")
     planned = 3600 * stage.gpu_hours / plan.ranks
     expected = stage.pace.memory_gb if stage.pace is not None and stage.pace.memory_gb is not None else stage.memory.total_gb
     work = stage.flops * figures["tokens"] / stage.tokens
@@ -32,8 +32,15 @@ def against(record: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         "planned_memory_gb": expected, "memory_gb": memory, "memory_ratio": _ratio(expected, memory),
         "planned_kwh": planned / 3600 * plan.ranks * plan.watts / 1000 * plan.overhead * plan.pue,
         "planned_utilisation": plan.utilisation,
-        "reached": work / (seconds * plan.ranks * plan.peak_tflops * 1e12) if seconds > 0 else None,
+        "reached": work / (seconds * plan.ranks * plan.peak_tflops * 1e12) if seconds else None,
     }
+
+
+def _seconds(figures: Mapping[str, Any]) -> float | None:
+    """Seconds of all steps, by the pace of those since the last start: a run that was resumed has timed these alone."""
+    timed = figures["training_seconds"]
+    here = figures["tokens_per_second"] * timed
+    return (timed - figures["saving_seconds"]) * figures["tokens"] / here if here else None
 
 
 def _ratio(planned: float, actual: float | None) -> float | None:

@@ -184,11 +184,9 @@ def way_of(recipe: Recipe, settings: Training) -> Way:
 def stage_memory(recipe: Recipe, config: ModelConfig, settings: Training, seconds: float = 0.0) -> Memory:
     """The fullest rank in a stage that takes so many seconds."""
     lora = settings.lora if isinstance(settings, Finetuning) else None
-    held = memory(config, recipe.layout, way_of(recipe, settings), rows=max(1, settings.micro_batch // recipe.layout.data),
-                  length=settings.length, accumulation=settings.batch // settings.micro_batch, lora=lora)
-    if _accelerated(recipe) or seconds < settings.checkpoint_seconds:
-        return held
-    return replace(held, saving_gb=3 * held.optimiser_gb / 2)  # the weights that learn beside their two averages
+    return memory(config, recipe.layout, way_of(recipe, settings), rows=max(1, settings.micro_batch // recipe.layout.data),
+                  length=settings.length, accumulation=settings.batch // settings.micro_batch, lora=lora,
+                  saves=not _accelerated(recipe) and seconds > settings.checkpoint_seconds)
 
 
 def fitting_layers(recipe: Recipe, config: ModelConfig, settings: Training, memory_gb: float) -> int:

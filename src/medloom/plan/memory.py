@@ -1,8 +1,9 @@
 """Bytes that the tensors of one rank take at the worst moment of a training step.
 
 States are exact. Of activations this counts what the operations keep for the gradient, as torch's hooks for saved tensors show them on
-blocks of this network (tests/plan/test_memory.py holds the counts against torch). The worst moment is one of three: the loss of the last
-micro-batch, when every activation is there; the gradient of the head after it; the first block's gradient, when all others are there.
+blocks of this network (tests/plan/test_memory.py holds the counts against torch). The worst moment is one of these: the loss of the last
+micro-batch, when every activation is there; the gradient of the head after it; the first block's gradient, or the embedding's, when all
+others are there; on a CPU, the copy that a checkpoint is written from.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class Memory:
 
     `gradients_gb` are those that are there at the worst moment, which is at `moment`: with one micro-batch a step there are none yet when
     the loss is computed. `working_gb`: weights gathered or cast to compute with, and gradients on their way.
-    `saving_gb`: the copy that a checkpoint is written from, which on a machine without accelerators lies in the same memory.
     """
 
     weights_gb: float
@@ -47,7 +47,6 @@ class Memory:
     working_gb: float
     activations_gb: float
     logits_gb: float
-    saving_gb: float
     stage: int
     moment: str
     bytes_per_number: int
@@ -55,8 +54,7 @@ class Memory:
     @property
     def total_gb(self) -> float:
         """All of it."""
-        return self.weights_gb + self.gradients_gb + self.optimiser_gb + self.working_gb + self.activations_gb + self.logits_gb \
-            + self.saving_gb
+        return self.weights_gb + self.gradients_gb + self.optimiser_gb + self.working_gb + self.activations_gb + self.logits_gb
 
 
 @dataclass(frozen=True)
@@ -94,19 +92,21 @@ def kept(config: ModelConfig, way: Way, layout: Layout, lora: Lora | None = None
     return Kept(whole, held, again + n * (3 * f + 2 * h) / ways)
 
 
-def memory(config: ModelConfig, layout: Layout, way: Way, *, rows: int, length: int, accumulation: int, lora: Lora | None = None) -> Memory:
+def memory(config: ModelConfig, layout: Layout, way: Way, *, rows: int, length: int, accumulation: int, lora: Lora | None = None,
+           saves: bool = False) -> Memory:
     """The fullest rank. `rows` of `length` tokens are one rank's micro-batch; `accumulation` of them make a step.
 
-    Attention keeps no matrix of scores. The vocabulary is padded as the trainer does it, which then masks what is beyond it.
+    saves: that checkpoints are written from a copy in the same memory, as on a CPU. Attention keeps no matrix of scores. The vocabulary is
+    padded as the trainer does it, which then masks what is beyond it.
     """
     full = config.padded(ROWS)
     padded = full.vocab_size > config.vocab_size
-    stages = [_stage(full, layout, way, stage, rows * length, accumulation, lora, padded) for stage in range(layout.pipeline)]
+    stages = [_stage(full, layout, way, stage, rows * length, accumulation, lora, padded, saves) for stage in range(layout.pipeline)]
     return max(stages, key=lambda found: found.total_gb)
 
 
 def _stage(config: ModelConfig, layout: Layout, way: Way, stage: int, tokens: int, accumulation: int, lora: Lora | None,
-           padded: bool) -> Memory:
+           padded: bool, saves: bool) -> Memory:
     cuts, places = layout.cuts(config.layers), layout.places(stage)
     first, last = stage == 0, len(cuts) - 1 in places
     layers = sum(len(cuts[place]) for place in places)
@@ -144,8 +144,9 @@ def _stage(config: ModelConfig, layout: Layout, way: Way, stage: int, tokens: in
         "the head's gradient": (before, activations, 4 * scores, head),
         "the first block's gradient": (all_gradients, one, 0.0, 0.0),
         "the embedding's gradient": (all_gradients, 0.0, 0.0, head if config.tied else 0.0),
+        "a checkpoint's copy": (0.0, 0.0, 0.0, 12 * learned / shards * saves),
     }
     moment, (gradients, active, logits, more) = max(moments.items(), key=lambda item: sum(item[1]))
     return Memory(weights_gb=4 * weights / shards / GB, gradients_gb=gradients / GB, optimiser_gb=(states - 4 * weights / shards) / GB,
-                  working_gb=(working + more) / GB, activations_gb=active / GB, logits_gb=logits / GB, saving_gb=0.0, stage=stage,
-                  moment=moment, bytes_per_number=way.numbers)
+                  working_gb=(working + more) / GB, activations_gb=active / GB, logits_gb=logits / GB, stage=stage, moment=moment,
+                  bytes_per_number=way.numbers)

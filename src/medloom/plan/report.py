@@ -67,8 +67,6 @@ def _memory(plan: Plan) -> Iterator[Row]:
     yield "working copies", f"{held.working_gb:.3g} GB", "weights gathered or cast, gradients on their way"
     yield "activations", f"{held.activations_gb:.3g} GB", f"products in {number}"
     yield "logits", f"{held.logits_gb:.3g} GB", "float32"
-    if held.saving_gb:
-        yield "copy to be saved", f"{held.saving_gb:.3g} GB", "weights and averages, while a checkpoint is written behind the training"
     for stage in plan.stages:
         if stage.pace is not None and stage.pace.memory_gb is not None:
             yield f"{stage.name}: probed", f"{stage.pace.memory_gb:.3g} GB", f"estimate {stage.memory.total_gb:.3g} GB"
