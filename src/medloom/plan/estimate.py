@@ -61,7 +61,8 @@ class Plan:
     """What a run will take. Gigabytes are 1e9 bytes, `kwh` includes node overhead and PUE, carbon is in kg of CO2 equivalent.
 
     `gpu_hours` counts `ranks` accelerators for `hours`; `gpu_hours_range` holds the same at low, middle and high utilisation, unless it
-    was measured. `memory` is that of the hungriest stage. `reasons` says why it does not fit, `notes` what was assumed or left out.
+    was measured. `memory` is that of the hungriest stage; without an accelerator `copy_gb` comes on top while a checkpoint is written.
+    `reasons` says why it does not fit, `notes` what was assumed or left out.
     """
 
     recipe: str
@@ -83,6 +84,7 @@ class Plan:
     measured: bool
     memory: Memory
     memory_per_rank_gb: float
+    copy_gb: float
     memory_available_gb: float
     fits: bool
     reasons: tuple[str, ...]
@@ -125,7 +127,8 @@ def plan(recipe: Recipe, *, model_folder: Path | None = None, utilisation: float
         notes.append(f"utilisation {share:.2f} is a prior, not a measurement; --probe measures where the run is to be")
     held = max((stage.memory for stage in stages), key=lambda found: found.total_gb, default=None) or _idle(recipe, config)
     available = recipe.hardware.memory_gb * (1 - (RESERVE if _accelerated(recipe) else CPU_RESERVE))
-    reasons = (*dict.fromkeys(_obstacles(recipe, config)), *_too_much(recipe, held, available))
+    copy = 0.0 if _accelerated(recipe) else 1.5 * held.optimiser_gb  # of the weights that learn and their two averages
+    reasons = (*dict.fromkeys(_obstacles(recipe, config)), *_too_much(recipe, held.total_gb + copy, available))
     notes += _remarks(recipe, device)
     machine, grid, ranks = recipe.hardware, recipe.grid, recipe.layout.processes
     peak, flops, with_attention = machine.peak_tflops * 1e12, sum(s.flops for s in stages), sum(s.flops_with_attention for s in stages)
@@ -152,6 +155,7 @@ def plan(recipe: Recipe, *, model_folder: Path | None = None, utilisation: float
         measured=measured,
         memory=held,
         memory_per_rank_gb=held.total_gb,
+        copy_gb=copy,
         memory_available_gb=available,
         fits=not reasons,
         reasons=reasons,
@@ -181,12 +185,11 @@ def way_of(recipe: Recipe, settings: Training) -> Way:
     return Way(2 if low else 4, compiled, accelerated, cast=low and not accelerated and recipe.layout.processes == 1)
 
 
-def stage_memory(recipe: Recipe, config: ModelConfig, settings: Training, seconds: float = 0.0) -> Memory:
-    """The fullest rank in a stage that takes so many seconds."""
+def stage_memory(recipe: Recipe, config: ModelConfig, settings: Training) -> Memory:
+    """The fullest rank in a stage."""
     lora = settings.lora if isinstance(settings, Finetuning) else None
     return memory(config, recipe.layout, way_of(recipe, settings), rows=max(1, settings.micro_batch // recipe.layout.data),
-                  length=settings.length, accumulation=settings.batch // settings.micro_batch, lora=lora,
-                  saves=not _accelerated(recipe) and seconds > settings.checkpoint_seconds)
+                  length=settings.length, accumulation=settings.batch // settings.micro_batch, lora=lora)
 
 
 def fitting_layers(recipe: Recipe, config: ModelConfig, settings: Training, memory_gb: float) -> int:
@@ -225,7 +228,7 @@ def _stage(recipe: Recipe, config: ModelConfig, name: str, settings: Training, t
                  warmup_steps=warmup_steps(settings, steps), peak_rate=settings.rate, last_rate=rate(settings, steps - 1, steps),
                  learned=adapter_parameters(config, lora) if lora is not None else config.parameters,
                  flops=dense * tokens, flops_with_attention=with_attention * tokens,
-                 memory=stage_memory(recipe, config, settings, 3600 * gpu_hours / recipe.layout.processes), gpu_hours=gpu_hours, pace=pace)
+                 memory=stage_memory(recipe, config, settings), gpu_hours=gpu_hours, pace=pace)
 
 
 def _on_disk(recipe: Recipe, notes: list[str]) -> int:
@@ -265,10 +268,10 @@ def _obstacles(recipe: Recipe, config: ModelConfig) -> Iterator[str]:
             yield fault if fault.startswith("layout") else f"{name}: {fault}"
 
 
-def _too_much(recipe: Recipe, held: Memory, available: float) -> Iterator[str]:
-    if held.total_gb > available:
+def _too_much(recipe: Recipe, needed: float, available: float) -> Iterator[str]:
+    if needed > available:
         share = 1 - available / recipe.hardware.memory_gb
-        yield (f"a rank needs {held.total_gb:.1f} GB and has {available:.1f} ({recipe.hardware.memory_gb:g} less {share:.0%} in reserve); "
+        yield (f"a rank needs {needed:.1f} GB and has {available:.1f} ({recipe.hardware.memory_gb:g} less {share:.0%} in reserve); "
                "lower micro_batch, recompute more, or raise layout.data or layout.tensor")
 
 

@@ -3,7 +3,7 @@
 States are exact. Of activations this counts what the operations keep for the gradient, as torch's hooks for saved tensors show them on
 blocks of this network (tests/plan/test_memory.py holds the counts against torch). The worst moment is one of these: the loss of the last
 micro-batch, when every activation is there; the gradient of the head after it; the first block's gradient, or the embedding's, when all
-others are there; on a CPU, the copy that a checkpoint is written from.
+others are there. The copy that a checkpoint is written from lies in the host's memory and is no part of this.
 """
 
 from __future__ import annotations
@@ -92,21 +92,19 @@ def kept(config: ModelConfig, way: Way, layout: Layout, lora: Lora | None = None
     return Kept(whole, held, again + n * (3 * f + 2 * h) / ways)
 
 
-def memory(config: ModelConfig, layout: Layout, way: Way, *, rows: int, length: int, accumulation: int, lora: Lora | None = None,
-           saves: bool = False) -> Memory:
+def memory(config: ModelConfig, layout: Layout, way: Way, *, rows: int, length: int, accumulation: int, lora: Lora | None = None) -> Memory:
     """The fullest rank. `rows` of `length` tokens are one rank's micro-batch; `accumulation` of them make a step.
 
-    saves: that checkpoints are written from a copy in the same memory, as on a CPU. Attention keeps no matrix of scores. The vocabulary is
-    padded as the trainer does it, which then masks what is beyond it.
+    Attention keeps no matrix of scores. The vocabulary is padded as the trainer does it, which then masks what is beyond it.
     """
     full = config.padded(ROWS)
     padded = full.vocab_size > config.vocab_size
-    stages = [_stage(full, layout, way, stage, rows * length, accumulation, lora, padded, saves) for stage in range(layout.pipeline)]
+    stages = [_stage(full, layout, way, stage, rows * length, accumulation, lora, padded) for stage in range(layout.pipeline)]
     return max(stages, key=lambda found: found.total_gb)
 
 
 def _stage(config: ModelConfig, layout: Layout, way: Way, stage: int, tokens: int, accumulation: int, lora: Lora | None,
-           padded: bool, saves: bool) -> Memory:
+           padded: bool) -> Memory:
     cuts, places = layout.cuts(config.layers), layout.places(stage)
     first, last = stage == 0, len(cuts) - 1 in places
     layers = sum(len(cuts[place]) for place in places)
@@ -144,7 +142,6 @@ def _stage(config: ModelConfig, layout: Layout, way: Way, stage: int, tokens: in
         "the head's gradient": (before, activations, 4 * scores, head),
         "the first block's gradient": (all_gradients, one, 0.0, 0.0),
         "the embedding's gradient": (all_gradients, 0.0, 0.0, head if config.tied else 0.0),
-        "a checkpoint's copy": (0.0, 0.0, 0.0, 12 * learned / shards * saves),
     }
     moment, (gradients, active, logits, more) = max(moments.items(), key=lambda item: sum(item[1]))
     return Memory(weights_gb=4 * weights / shards / GB, gradients_gb=gradients / GB, optimiser_gb=(states - 4 * weights / shards) / GB,

@@ -70,6 +70,8 @@ def _memory(plan: Plan) -> Iterator[Row]:
     for stage in plan.stages:
         if stage.pace is not None and stage.pace.memory_gb is not None:
             yield f"{stage.name}: probed", f"{stage.pace.memory_gb:.3g} GB", f"estimate {stage.memory.total_gb:.3g} GB"
+    if plan.copy_gb:
+        yield "copy to be saved", f"{plan.copy_gb:.3g} GB", "weights and averages, while a checkpoint is written; not in the sum"
     yield ("in all", f"{held.total_gb:.3g} GB", f"{plan.memory_available_gb:.3g} GB are to be had: " + ("it fits" if not
            any(reason.startswith("a rank needs") for reason in plan.reasons) else "it does not fit"))
     yield "verdict", "fits" if plan.fits else "does not fit", "; ".join(plan.reasons)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,12 +27,14 @@ class _Mallinfo2(ctypes.Structure):
 class Held:
     """Measures a block: `with Held(device, tensors) as held: ...`, then `held.peak_gb`, 1e9 bytes, or None where nothing counts it.
 
-    `tensors` are there already and count too; everything else that is there when the block begins does not.
+    `tensors` are there already and count too; everything else that is there when the block begins does not. `apart` tells bytes on the
+    host that do not count either: as on CUDA, where they lie in another memory.
     """
 
-    def __init__(self, device: torch.device, tensors: Iterable[Tensor] = ()) -> None:
+    def __init__(self, device: torch.device, tensors: Iterable[Tensor] = (), apart: Callable[[], int] = lambda: 0) -> None:
         self._cuda = device.type == "cuda"
         self._already = sum(local(tensor).nbytes for tensor in tensors)
+        self._apart = apart
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.peak_gb: float | None = None
@@ -56,7 +58,7 @@ class Held:
 
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL):
-            self._peak = max(self._peak, in_use() or 0)
+            self._peak = max(self._peak, (in_use() or 0) - self._apart())
 
 
 def in_use() -> int | None:

@@ -73,7 +73,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     loader = Loader(rows, size=settings.batch, vocab_size=engine.vocabulary, start=done, steps=steps, rank=ranks.data,
                     ranks=ranks.layout.data, device=ranks.device)
     opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
-    held = Held(ranks.device, parameters.values())
+    held = Held(ranks.device, parameters.values(), lambda: checkpoints.copied)
     with loader, held, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
         if done or checkpoints.damaged:
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
