@@ -209,7 +209,7 @@ def whereabouts(peers: Path | None) -> dict[str, Any]:
     ask = ("import importlib.metadata as m, json, sys; print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() "
            "if d.metadata['Name'] in sys.argv[1].split()}))")
     watched = ("medloom lxml pyarrow rensa sentencepiece tiktoken tokenizers pypdfium2 pubmed_parser datatrove pypdf numpy "
-               "torch transformers accelerate litgpt lightning safetensors")
+               "torch transformers accelerate litgpt lightning safetensors gguf xllamacpp llama_cpp_python")
     versions = {name: json.loads(said(python, "-c", ask, watched) or "{}")
                 for name, python in (("ours", Path(sys.executable)), ("peers", peers)) if python}
     return {"measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": said("git", "describe", "--always", "--dirty"),

@@ -73,7 +73,7 @@ def test_paths_count_from_data_then_from_the_recipe(tmp_path: Path, monkeypatch:
     ("[finetune]\nbenchmarks = ['medqa']", "names 'medqa', which is not among evaluate.benchmarks"),
     ("[pretrain]\nbetas = [2, 3]", "pretrain.betas.0: input should be less than 1"),
     ("[pretrain]\nepochs = 2\ntokens = 1000", "give either epochs or tokens"),
-    ("[export]\ntypes = ['F16', 'F16']", "types names one twice"),
+    ("[export]\ntypes = ['F16', 'F16']", "types and files name one twice"),
     ("[corpus]\nlanguages = []", "corpus.languages: "),
     ("[world]\nseed = 1\n[base]\npath = 'seedling'\ntokenizer = 3", "base.tokenizer: input should be a valid string"),
 ])

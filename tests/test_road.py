@@ -136,17 +136,18 @@ def test_two_ranks_train_to_the_curve_of_one(walked: tuple[Path, dict[str, Any]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("during", ["read-", "pretrain-", "finetune-", "evaluate-", "export-"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_digests(walked: tuple[Path, dict[str, Any]], tmp_path: Path, during: str) -> None:
+def test_a_run_killed_in_every_room_goes_on_and_ends_with_the_same_digests(walked: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     root = tmp_path / "run"
     command = [sys.executable, "-m", "medloom", "demo", "--no-chat", "--quiet", "--out", str(root), *SMALLEST]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, start_new_session=True)
-    while process.poll() is None and not list((root / "steps").glob(f"{during}*/.state")):
-        time.sleep(0.01)
-    time.sleep(0.3)
-    assert process.poll() is None, "the run was over before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    for during in ("read-", "pretrain-", "finetune-", "evaluate-", "export-"):
+        assert not list((root / "steps").glob(f"{during}*")), f"the run went past {during} before it could be killed there"
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and not list((root / "steps").glob(f"{during}*/.state")):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert process.poll() is None, f"the run was over before it could be killed in {during}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     medloom("demo", "--no-chat", "--quiet", "--out", root, *SMALLEST)
     assert digests(root) == digests(walked[0])
     assert Ledger(root).verify() == []

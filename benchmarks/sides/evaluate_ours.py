@@ -34,9 +34,8 @@ def score(model: str, data: str, out: str, mode: str, count: int, device: str = 
 def write(model: str, data: str, count: int, branches: int, tokens: int, temperature: float, device: str = "cpu", batch: int = 16
           ) -> Callable[[], Any]:
     """`branches` continuations of each of `count` chain-of-thought prompts, behind their shots; the ids of the first ones."""
-    from medloom.evaluate import TorchEngine
-    from medloom.evaluate.engine import Sampling
-    from medloom.evaluate.prompts import pose, shared_beginning
+    from medloom.evaluate import Sampling, TorchEngine
+    from medloom.evaluate.asking.prompts import pose, shared_beginning
 
     torch.set_num_threads(1)
     benchmark = inputs.medqa(Path(data), "generation", count)
@@ -55,7 +54,7 @@ def write(model: str, data: str, count: int, branches: int, tokens: int, tempera
 def tasks(data: str, out: str, mode: str, count: int) -> Callable[[], Any]:
     """The same questions, shots and words as a task for lm-eval; and the prompts as texts."""
     from medloom.evaluate import write_tasks
-    from medloom.evaluate.prompts import block, demonstrations
+    from medloom.evaluate.asking.prompts import block, demonstrations
 
     def work() -> dict[str, Any]:
         benchmark = inputs.medqa(Path(data), mode, count)

@@ -2,7 +2,7 @@
 
     world ─┬─ read-<source> ─┬─ corpus ── tokens ── pretrain ── finetune ── export-<type>
            └─ questions ─────┘                          │           │            │
-                                     evaluate-<model>-<benchmark>, heldout-<model>, measure-<type> ── compare ── card
+                                     evaluate-<model>-<benchmark>, heldout-<model>, measure-<type> ── compare, gate ── card
 
 Rooms are imported when their step runs, so that a road on which nothing is left to do is walked in no time.
 """
@@ -12,22 +12,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 from .ledger import Refusal, Step, Workspace
+from .ledger.files import sha256_json
 from .notice import NOTICE
 from .recipe import Benchmark, Finetuning, OtherModel, Recipe, Source, Training
 
 Place = Step | Path
+IMPORTANCE = "importance.gguf"
 
 
 class Road:
-    """The steps of a recipe. `steps` holds them by name, each after what it rests on; `models` what is evaluated, in order."""
+    """The steps of a recipe. `steps` holds them by name, each after what it rests on.
+
+    `models` is what is evaluated, in order; `files` the GGUF files by name, each where it lies and how it is called there.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.steps: dict[str, Step] = {}
         self.models: dict[str, Place] = {}
+        self.files: dict[str, tuple[Place, str]] = {}
         self._world = self._add_world()
         self._questions = self._add_questions() if recipe.evaluate.benchmarks else None
         self._corpus = self._add_corpus()
@@ -39,6 +46,7 @@ class Road:
         self._add_evaluation()
         self._add_export()
         self._add_comparison()
+        self._add_gate()
         self._add_card()
 
     @property
@@ -53,14 +61,16 @@ class Road:
         return list(self.models)[-1]
 
     def until(self, stage: str) -> list[Step]:
-        """The steps that a stage of the command line stands for: corpus, pretrain, finetune, evaluate, export, card."""
+        """The steps that a stage of the command line stands for: corpus, pretrain, finetune, evaluate, export, gate, card."""
         prefixes = {"corpus": ("tokens", "corpus"), "pretrain": ("pretrain",), "finetune": ("finetune",),
-                    "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "measure"), "card": ("card",)}[stage]
+                    "evaluate": ("compare", "evaluate", "heldout"), "export": ("export", "importance", "measure"),
+                    "gate": ("gate",), "card": ("card",)}[stage]
         found = [step for name, step in self.steps.items() if name.partition("-")[0] in prefixes]
         if not found and self._ends_with_adapter:
             raise Refusal(f"the recipe {self.recipe.name} ends with an adapter, and has nothing to {stage}: set finetune.lora.merge = true")
         if not found:
-            raise Refusal(f"the recipe {self.recipe.name} has nothing to {stage}: add the table [{stage}]")
+            cure = "a [corpus] to measure on and [export]" if stage == "gate" else f"the table [{stage}]"
+            raise Refusal(f"the recipe {self.recipe.name} has nothing to {stage}: add {cure}")
         return found
 
     def _add(self, step: Step) -> Step:
@@ -283,7 +293,7 @@ class Road:
                 place = None if other.path is None else self.recipe.locate(other.path)
                 self._add_answers(other.name, benchmark, place, other=other)
 
-    def _add_answers(self, name: str, benchmark: Benchmark, model: Place | None, *, gguf: str | None = None,
+    def _add_answers(self, name: str, benchmark: Benchmark, model: Place | None, *, onward: str = "",
                      other: OtherModel | None = None) -> Step:
         settings, seed = self.recipe.evaluate, self.recipe.seed
         inputs, reads = self._benchmark_inputs((benchmark,))
@@ -297,8 +307,8 @@ class Road:
             from .passport import FILE
 
             place = space.inputs.get("model")
-            if place is not None and gguf is not None:
-                place = place / f"model-{gguf}.gguf"
+            if place is not None:
+                place = place / onward
             asked = reads(benchmark, space)
             with open_engine(place, settings, other=other, tokenizer=space.inputs.get("tokenizer")) as engine:
                 answers = space.out / "answers.jsonl"
@@ -311,7 +321,8 @@ class Road:
 
         params = {"benchmark": _asked(benchmark), "protocol": settings.protocol, "seed": seed, "device": settings.device,
                   "batch": settings.batch, **({"model": other.model_dump(mode="json", exclude={"path", "tokenizer"})} if other else {})}
-        return self._add(Step(f"evaluate-{name}-{benchmark.name}", work, ("evaluate", "model", "passport"), params=params, inputs=inputs))
+        return self._add(Step(f"evaluate-{name}-{benchmark.name}", work, ("evaluate", "model", "numbers", "passport"), params=params,
+                              inputs=inputs))
 
     def _add_heldout(self, name: str, model: Place) -> None:
         settings = self.recipe.evaluate
@@ -333,62 +344,106 @@ class Road:
         if settings is None:
             return
         for kind in settings.types:
-            exact = kind in ("F32", "F16", "BF16")
-            export = self._export_exact(kind) if exact else self._quantise(kind)
+            made = self._export_exact(kind) if kind in ("F32", "F16", "BF16") else self._quantise(kind)
+            self.files[kind] = made, f"model-{kind}.gguf"
+        for scheme in settings.compressed:
+            self._compress(scheme)
+        self.files |= {file.name: (self.recipe.locate(file.path), "") for file in settings.files}
+        reference = self._add_reference(settings.positions)
+        for name, (place, onward) in self.files.items():
             for benchmark in self.recipe.evaluate.benchmarks:
-                self._add_answers(kind, benchmark, export, gguf=kind)
-            if self._corpus is not None:
-                self._add_measure(kind, export)
+                self._add_answers(name, benchmark, place, onward=onward)
+            if reference is not None:
+                self._add_measure(name, place, onward, reference)
 
     def _export_exact(self, kind: str) -> Step:
         if f"export-{kind}" in self.steps:
             return self.steps[f"export-{kind}"]
 
-        name = self.recipe.card.model_name or self.recipe.name
-        licence = self.recipe.card.licence or self.recipe.base.licence
-        about = {"description": NOTICE, **({"license": licence} if licence else {})}
+        about: dict[str, Any] = {"name": self._name, "licence": self._licence, "base_model": self.recipe.base.called, "notice": NOTICE,
+                 "recipe_digest": sha256_json(self.recipe.what())}
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            from .quantise import export_gguf
+            from .quantise import About, export_gguf
 
-            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, name=name, about=about)
+            return export_gguf(space.inputs["model"], space.out / f"model-{kind}.gguf", kind, about=About(**about), progress=space.progress)
 
         inputs = {"model": self.models[self.final]}
-        params = {"type": kind, "name": name, "about": about}
-        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params=params, inputs=inputs))
+        return self._add(Step(f"export-{kind}", work, ("quantise", "model"), params={"type": kind, "about": about}, inputs=inputs))
+
+    def _compress(self, scheme: str) -> Step:
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import export_compressed
+
+            return export_compressed(space.inputs["model"], space.out / "model", scheme)
+
+        return self._add(Step(f"export-{scheme}", work, ("quantise", "model"), params={"scheme": scheme},
+                              inputs={"model": self.models[self.final]}))
 
     def _quantise(self, kind: str) -> Step:
         # Trained weights are saved in bfloat16, so that BF16 loses nothing; of a base model's own only F32 is sure to.
         exact = "F32" if self.final == "base" else "BF16"
-        source = self._export_exact(exact)
+        inputs: dict[str, Place] = {"gguf": self._export_exact(exact)}
+        importance = self._add_importance()
+        if importance is not None:
+            inputs["importance"] = importance
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .quantise import quantise
 
-            return quantise(space.inputs["gguf"] / f"model-{exact}.gguf", space.out / f"model-{kind}.gguf", kind)
+            weights = space.inputs["importance"] / IMPORTANCE if "importance" in space.inputs else None
+            return quantise(space.inputs["gguf"] / f"model-{exact}.gguf", space.out / f"model-{kind}.gguf", kind, importance=weights,
+                            progress=space.progress)
 
-        return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs={"gguf": source}))
+        return self._add(Step(f"export-{kind}", work, ("quantise",), params={"type": kind}, inputs=inputs))
 
-    def _add_measure(self, kind: str, export: Step) -> None:
-        assert self._corpus is not None and self.recipe.export is not None
-        positions = self.recipe.export.positions
+    def _add_importance(self) -> Step | None:
+        """Which columns of the final model's matrices matter, over the text that it was trained on; never over a benchmark's."""
+        positions = self.recipe.export.imatrix if self.recipe.export is not None else None
+        if positions is None or "importance" in self.steps:
+            return self.steps.get("importance")
+        if self._corpus is None:
+            raise Refusal("export.imatrix reads the training corpus, and the recipe has none: add [corpus], or leave imatrix out")
+        dataset = f"training corpus of {self.recipe.name}"
 
         def work(space: Workspace) -> Mapping[str, Any]:
-            from .quantise import measure
+            from .quantise import collect_importance
+
+            return collect_importance(space.inputs["model"], _texts(space.inputs["corpus"] / "train"), positions, space.out / IMPORTANCE,
+                                      dataset=dataset, progress=space.progress)
+
+        return self._add(Step("importance", work, ("quantise", "model"), params={"positions": positions, "dataset": dataset},
+                              inputs={"model": self.models[self.final], "corpus": self._corpus}))
+
+    def _add_reference(self, positions: int) -> Step | None:
+        """The final model's own reading of held-out text, of every domain in turn."""
+        if self._corpus is None:
+            return None
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import write_reference
 
             domains = [_texts(path) for path in sorted((space.inputs["corpus"] / "valid").glob("*"))]
-            texts = [text for several in zip_longest(*domains, fillvalue="") for text in several if text]
-            return measure(space.inputs["model"], space.inputs["gguf"] / f"model-{kind}.gguf", texts, positions, progress=space.progress)
+            texts = (text for several in zip_longest(*domains, fillvalue="") for text in several if text)
+            return write_reference(space.inputs["model"], texts, positions, space.out, space.progress)
 
-        self._add(Step(f"measure-{kind}", work, ("quantise", "model"), params={"positions": positions},
-                       inputs={"gguf": export, "model": self.models[self.final], "corpus": self._corpus}))
+        return self._add(Step("reference", work, ("quantise", "model"), params={"positions": positions},
+                              inputs={"model": self.models[self.final], "corpus": self._corpus}))
+
+    def _add_measure(self, name: str, place: Place, onward: str, reference: Step) -> Step:
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .quantise import measure, read_reference
+
+            return measure(read_reference(space.inputs["reference"]), space.inputs["gguf"] / onward, progress=space.progress)
+
+        return self._add(Step(f"measure-{name}", work, ("quantise", "model"), inputs={"gguf": place, "reference": reference}))
 
     def _add_comparison(self) -> None:
         """Every model against the base, and every quantised file against the model it was made from, on the same questions."""
         benchmarks = self.recipe.evaluate.benchmarks
         if not benchmarks:
             return
-        kinds = self.recipe.export.types if self.recipe.export else ()
+        kinds = tuple(self.files)
         pairs = [(name, "base") for name in self.models if name != "base"] + [(kind, self.final) for kind in kinds]
         others = tuple(other.name for other in self.recipe.evaluate.models)
         pairs += [(name, "base") for name in others]
@@ -402,7 +457,40 @@ class Road:
 
             return compare_all({name: path / "answers.jsonl" for name, path in space.inputs.items()}, wanted, modes, space.out)
 
-        self._add(Step("compare", work, ("evaluate", "summary"), params={"pairs": [list(pair) for pair in wanted]}, inputs=inputs))
+        self._add(Step("compare", work, ("evaluate", "numbers", "summary"), params={"pairs": [list(pair) for pair in wanted]},
+                       inputs=inputs))
+
+    def _add_gate(self) -> None:
+        """Which of the files may ship."""
+        settings, final = self.recipe.export, self.final
+        if settings is None or self._corpus is None:
+            return
+        benchmarks = tuple(benchmark.name for benchmark in self.recipe.evaluate.benchmarks)
+        files, name, licence = dict(self.files), self._name, self._licence
+        needed = ["reference", *(f"measure-{kind}" for kind in files)]
+        needed += [f"evaluate-{model}-{benchmark}" for model in (final, *files) for benchmark in benchmarks]
+        inputs: dict[str, Place] = {step: self.steps[step] for step in needed}
+        inputs |= {f"file-{kind}": place for kind, (place, _) in files.items()}
+
+        def work(space: Workspace) -> Mapping[str, Any]:
+            from .gating import pass_gate
+            from .quantise import Margins
+
+            return pass_gate({kind: space.inputs[f"file-{kind}"] / onward for kind, (_, onward) in files.items()}, space.inputs, benchmarks,
+                             final, Margins(settings.margin, settings.kl), name, licence, space.out)
+
+        params = {"margin": settings.margin, "kl": settings.kl, "name": name, "licence": licence}
+        self._add(Step("gate", work, ("quantise", "evaluate", "gating"), params=params, inputs=inputs, measured=("*",)))
+
+    @property
+    def _name(self) -> str:
+        """What the model is called in its card and files."""
+        return self.recipe.card.model_name or self.recipe.name
+
+    @property
+    def _licence(self) -> str | None:
+        """The model's licence, by default its base's."""
+        return self.recipe.card.licence or self.recipe.base.licence
 
     def _add_card(self) -> None:
         recipe = self.recipe
@@ -410,12 +498,16 @@ class Road:
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .card import write_card
+            from .gating import PICTURE as QUANTISATION
             from .summary import lineage
 
-            return write_card(lineage(recipe, space.inputs), space.out)
+            figures = write_card(lineage(recipe, space.inputs), space.out)
+            if "gate" in space.inputs:
+                copy(space.inputs["gate"] / QUANTISATION, space.out / QUANTISATION)
+            return figures
 
         params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
-        self._add(Step("card", work, ("card", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
+        self._add(Step("card", work, ("card", "numbers", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
 
 
 def _read_alike(source: Source) -> dict[str, Any]:

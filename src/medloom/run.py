@@ -79,7 +79,7 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     ledger = Ledger(root, watts=recipe.hardware.watts)
     done: dict[str, Done] = {}
     with ledger.opened():
-        write_json(root / "recipe.json", recipe.model_dump(mode="json"))
+        write_json(root / "recipe.json", recipe.standing_alone())
         for step, result in ledger.walk(targets, progress, title=recipe.name):
             done[step.name] = result
             tell(step, result)

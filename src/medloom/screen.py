@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .numbers import percent, probability
+from .numbers import percent, probability, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -115,6 +115,52 @@ def contamination_lines(found: Contamination, sketch: Sketch) -> list[str]:
     return [*lines, "What the base model had read before is not known to its passport."]
 
 
+MAY_SHIP = {"passes": "yes", "fails": "no", "not shown": "not shown"}
+
+
+def gate_tables(found: Mapping[str, Any]) -> Iterable[Table]:
+    """Every file's figures and the gate's verdict, and its answers to each benchmark."""
+    from rich.table import Column, Table
+
+    def right(*names: str) -> list[Column]:
+        return [Column(name, justify="right") for name in names]
+
+    table = Table("GGUF", *right("MB", "KL", "at most", "99th %", "same token", "bits/byte", "accuracy", "difference [95 %]", "tok/s"),
+                  "may ship", title="The gate", title_justify="left")
+    answers = Table("GGUF", "benchmark", *right("n", "accuracy", "difference [95 %]", "won", "lost", "p", "ECE", "the model's"),
+                    title="Each benchmark", title_justify="left")
+    for row in found["files"]:
+        pooled = row["pooled"]
+        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", *(significant(row[key]) for key in ("kl", "kl_high", "kl_99")),
+                      percent(row["argmax_agreement"]), "" if row["bits_per_byte"] is None else f"{row['bits_per_byte']:.4f}",
+                      *(("", "") if pooled is None else (percent(pooled["accuracy"]), _change(pooled))),
+                      f"{row['write_tokens_per_second'] or 0:,.0f}", MAY_SHIP[row["verdict"]])
+        for own in row["benchmarks"]:
+            errors = ("" if own[key] is None else f"{own[key]:.3f}" for key in ("ece", "base_ece"))
+            answers.add_row(row["type"], own["benchmark"], str(own["n"]), percent(own["accuracy"]), _change(own), str(own["gained"]),
+                            str(own["lost"]), probability(own["p_value"]), *errors)
+        answers.add_section()
+    yield table
+    if answers.rows:
+        yield answers
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    """A paired difference and its interval in points."""
+    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+
+
+def gate_lines(found: Mapping[str, Any], folder: Path) -> list[str]:
+    """Why a file does not pass, what may ship, and where the picture and the cards lie."""
+    lines = [f"  {row['type']}: {finding['law']} {'not shown' if finding['verdict'] == 'not shown' else 'failed'}: {finding['reason']}"
+             for row in found["files"] for finding in row["findings"] if finding["verdict"] != "passes"]
+    margins = found["margins"]
+    said = (f"no more than {100 * margins['accuracy']:g} points of accuracy and {margins['kl']:g} nats a token lost, "
+            "each with 97.5 % certainty")
+    lines.append(f"Smallest file that may ship: {found['smallest'] or 'none'} ({said})")
+    return [*lines, f"  picture   {folder / 'quantisation.png'}", f"  cards     {folder / 'cards'}", f"  figures   {folder / 'gate.json'}"]
+
+
 def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
@@ -126,9 +172,8 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
             table.add_section()
         last = row["benchmark"]
         interval = f"{percent(row['accuracy'])} [{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
-        change = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), percent(row["chance"]), interval,
-                      percent(row["base_accuracy"]), change, probability(row["holm_p"]))
+                      percent(row["base_accuracy"]), _change(row), probability(row["holm_p"]))
     return table
 
 
@@ -147,9 +192,9 @@ def _forgetting(lines: Iterable[Mapping[str, Any]]) -> Table:
 def _quantisation(rows: Iterable[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "all benchmarks", "p (Holm) against unquantised",
+    table = Table("GGUF", "megabytes", "KL (nats)", "same next token", "all benchmarks", "p (Holm) against unquantised", "may ship",
                   title="Quantised files", title_justify="left")
     for row in rows:
-        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", f"{row['kl']:.2g}", percent(row["argmax_agreement"]),
-                      percent(row["accuracy"]), probability(row["p_value"]))
+        table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", significant(row["kl"]), percent(row["argmax_agreement"]),
+                      percent(row["accuracy"]), probability(row["p_value"]), MAY_SHIP[row["verdict"]])
     return table

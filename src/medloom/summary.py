@@ -47,9 +47,9 @@ def summarise(done: Mapping[str, Done], root: Path, seconds: float) -> dict[str,
 def _results(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     rows = records["compare"]["figures"]["rows"] if "compare" in records else []
     models = [name.removeprefix("heldout-") for name in records if name.startswith("heldout-")]
-    kinds = [name.removeprefix("export-") for name in records if name.startswith("export-")]
-    quantised = [_quantisation(kind, records, rows) for kind in kinds if f"measure-{kind}" in records]
-    compared = [row for row in rows if row["model"] not in kinds]
+    files = records["gate"]["figures"]["files"] if "gate" in records else []
+    quantised = [_quantisation(file, rows) for file in files]
+    compared = [row for row in rows if row["model"] not in {name.removeprefix("measure-") for name in records}]
     return {"comparisons": compared, "forgetting": _forgetting(models, records), "quantisation": quantised}
 
 
@@ -66,16 +66,13 @@ def _forgetting(models: Sequence[str], records: Mapping[str, Mapping[str, Any]])
     return lines
 
 
-def _quantisation(kind: str, records: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One quantised file: its size, its distance from the model, and its accuracy over all questions with the smallest Holm p."""
-    measured = records[f"measure-{kind}"]["figures"]
-    outputs = records[f"export-{kind}"]["outputs"]
-    own = [row for row in rows if row["model"] == kind]
-    questions = sum(row["n"] for row in own)
-    return {
-        "type": kind, "bytes": outputs[f"model-{kind}.gguf"]["bytes"],
-        "kl": measured["kl"], "argmax_agreement": measured["argmax_agreement"],
-        "accuracy": sum(row["accuracy"] * row["n"] for row in own) / questions if questions else None,
-        "p_value": min((row["holm_p"] for row in own), default=None),
-        "benchmarks": [{key: row[key] for key in ("benchmark", "n", "accuracy", "base_accuracy", "difference", "p_value")} for row in own],
-    }
+def _quantisation(file: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One quantised file in short: the gate's verdict, its size, its distance from the model, and its accuracy over all questions.
+
+    `p_value` is the smallest of its benchmarks, adjusted by Holm's method over all that the run compares.
+    """
+    pooled = file["pooled"]
+    return {**{key: file[key] for key in ("type", "bytes", "verdict", "kl", "kl_99", "argmax_agreement")},
+            "accuracy": pooled and pooled["accuracy"], "difference": pooled and pooled["difference"],
+            "p_value": min((row["holm_p"] for row in rows if row["model"] == file["type"]), default=None),
+            "benchmarks": file["benchmarks"]}

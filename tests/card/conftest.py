@@ -50,15 +50,17 @@ def lineage() -> dict[str, Any]:
             step("heldout-base", {"medical": {"bits_per_byte": 2.0}, "general": {"bits_per_byte": 1.5}}),
             step("heldout-finetuned", {"medical": {"bits_per_byte": 1.1}, "general": {"bits_per_byte": 1.6}}),
             step("export-Q4_K_M", {}, outputs={"model-Q4_K_M.gguf": {"sha256": "0", "bytes": 3_456_789}}),
-            step("measure-Q4_K_M", {"kl": 0.012, "argmax_agreement": 0.97, "positions": 256}),
+            step("gate", {"margins": {"accuracy": 0.01, "kl": 0.01}, "smallest": None, "files": [
+                {"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "kl_high": 0.018, "kl_99": 0.11, "argmax_agreement": 0.97,
+                 "bits_per_byte": 1.105, "base_bits_per_byte": 1.1, "verdict": "not shown",
+                 "pooled": {"n": 60, "accuracy": 46 / 60, "difference": -1 / 60, "low": -0.088, "high": 0.046},
+                 "benchmarks": [{"benchmark": "invented", "n": 60, "accuracy": 46 / 60, "base_accuracy": 47 / 60, "difference": -1 / 60,
+                                 "gained": 0, "lost": 1, "p_value": 1.0, "ece": 0.08}]}]}),
         ],
         "summary": {
             "stages": [], "comparisons": rows[:2],
             "forgetting": [{"domain": "general", "before": 1.5, "after": 1.6, "stages": {"base": 1.5, "finetuned": 1.6}},
                            {"domain": "medical", "before": 2.0, "after": 1.1, "stages": {"base": 2.0, "finetuned": 1.1}}],
-            "quantisation": [{"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "argmax_agreement": 0.97, "accuracy": 46 / 60,
-                              "p_value": 1.0,
-                              "benchmarks": [{"benchmark": "invented", "n": 60, "accuracy": 46 / 60, "base_accuracy": 47 / 60,
-                                              "difference": -1 / 60, "p_value": 1.0}]}],
+            "quantisation": [{"type": "Q4_K_M"}],
         },
     }

@@ -78,17 +78,18 @@ def test_ray_makes_the_same_bytes(abstracts: Path, undisturbed: dict[str, str], 
     assert digests(tmp_path) == undisturbed
 
 
-@pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
     """A Slurm of one node, for real."""
     pytest.importorskip("submitit", reason="needs submitit: pip install 'medloom[slurm]'")
     if os.getuid() or not all(map(shutil.which, ("sbatch", "slurmd", "munged"))):
         pytest.skip("needs root and Slurm: apt-get install slurm-wlm munge")
     script = ROOT / "benchmarks/slurm.sh"
     started = subprocess.run([script, "start"], capture_output=True, text=True, check=True).stdout
-    monkeypatch.setenv("SLURM_CONF", started.strip().rpartition("=")[2])
-    yield
-    subprocess.run([script, "stop"], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLURM_CONF", started.strip().rpartition("=")[2])
+        yield
+        subprocess.run([script, "stop"], check=True, capture_output=True)
 
 
 @pytest.mark.slow
@@ -102,10 +103,13 @@ def test_slurm_makes_the_same_bytes(slurm: None, abstracts: Path, undisturbed: d
 def test_tasks_that_slurm_ends_are_an_error_and_not_a_wait(slurm: None, abstracts: Path, tmp_path: Path) -> None:
     settings = corpus_of(abstracts, "slurm", 1)
     settings = settings.model_copy(update={"cluster": settings.cluster.model_copy(update={"quiet_seconds": 2.0})})
-    ended = subprocess.Popen(["sh", "-c", "for turn in $(seq 60); do scancel --name=medloom-corpus; sleep 0.1; done"])
-    with pytest.raises(RuntimeError, match="Slurm ended the tasks before their work was done"):
-        read_source(settings.sources[0], abstracts, settings, tmp_path / "out", Silent(), tmp_path / "state")
-    ended.wait()
+    ended = subprocess.Popen(["sh", "-c", "while sleep 0.1; do scancel --name=medloom-corpus; done"])
+    try:
+        with pytest.raises(RuntimeError, match="Slurm ended the tasks before their work was done"):
+            read_source(settings.sources[0], abstracts, settings, tmp_path / "out", Silent(), tmp_path / "state")
+    finally:
+        ended.kill()
+        ended.wait()
 
 
 @pytest.mark.parametrize(("engine", "module"), [("ray", "ray"), ("slurm", "submitit")])

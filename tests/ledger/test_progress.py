@@ -17,7 +17,7 @@ def test_lines_tell_the_time_left_and_what_was_done_before_does_not_count(monkey
             clock[0] += 1
             task.advance(2, "loss 2.000")
     assert capsys.readouterr().err.splitlines() == [
-        "  training: 520/1000 steps loss 2.000",
-        "  training: 540/1000 steps loss 2.000  0:03:50 left",
-        "  training: 560/1000 steps loss 2.000  0:03:40 left",
-        "  training: 560/1000 steps loss 2.000 in 30.0 s"]
+        "  training: 520/1,000 steps loss 2.000",
+        "  training: 540/1,000 steps loss 2.000  0:03:50 left",
+        "  training: 560/1,000 steps loss 2.000  0:03:40 left",
+        "  training: 560/1,000 steps loss 2.000 in 30.0 s"]

@@ -167,8 +167,7 @@ def test_published_files(name: str, tmp_path: Path) -> None:
 
 
 def test_gguf_refuses_what_llama_is_not(tmp_path: Path) -> None:
-    for name, says in (("qwen2", "this is qwen2"), ("qwen3", "this is qwen3"), ("mistral", "sliding window of 24"),
-                       ("llama-linear", "this is linear")):
+    for name, says in (("qwen2", "this is qwen2"), ("qwen3", "this is qwen3"), ("mistral", "sliding window of 24")):
         theirs(name).save_pretrained(tmp_path / name)
         with pytest.raises(Refusal, match=says):
             export_gguf(tmp_path / name, tmp_path / "out.gguf")

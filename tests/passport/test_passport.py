@@ -122,7 +122,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="not a contamination passport"):
         read_sketch(tmp_path)
     (tmp_path / "bad.jsonl").write_text("{")
-    with pytest.raises(Refusal, match="cannot be read as jsonl"):
+    with pytest.raises(Refusal, match=r"bad\.jsonl, line 1: not valid JSON"):
         read_questions(tmp_path / "bad.jsonl")
     (tmp_path / "odd.jsonl").write_text('{"stem": "what"}\n')
     with pytest.raises(Refusal, match="--field"):

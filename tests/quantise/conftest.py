@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from medloom.model import import_llama2c, new_model, train_tokenizer
+from medloom.quantise import measure, read_reference, write_reference
 from medloom.recipe import Shape
 
 _TEXTS = [
@@ -17,6 +21,13 @@ _TEXTS = [
     "Tom cried. A big fish saw the boat and pushed it back with its nose. \"Thank you, fish!\" said Tom. From that day on they were best "
     "friends and met at the lake each morning.",
 ]
+
+
+def held(model: Path, gguf: Path, texts: Sequence[str], positions: int, **settings: Any) -> dict[str, Any]:
+    """A GGUF file held against the model folder that it was made of."""
+    with TemporaryDirectory() as folder:
+        write_reference(model, texts, positions, Path(folder))
+        return measure(read_reference(Path(folder)), gguf, **settings)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import gguf
@@ -9,9 +13,12 @@ import numpy as np
 import pytest
 
 from medloom.ledger import Refusal
-from medloom.quantise import export_gguf, measure, quantise
+from medloom.quantise import export_gguf, ggml, quantise, requantise
 from medloom.quantise.ggml import quantise_rows
+from medloom.quantise.header import number_value, read_header, string_value, written
 from medloom.quantise.mixture import Network, tensor_type
+
+from .conftest import held
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,8 @@ def stories_f16(stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 # Bits per weight of each type, and the root mean square error on normal weights that its grid allows, relative to their spread.
-_ERRORS = [("Q8_0", 0.01), ("Q6_K", 0.03), ("Q5_K_M", 0.06), ("Q4_K_M", 0.11), ("Q3_K_M", 0.2), ("Q2_K", 0.4)]
+_ERRORS = [("Q8_0", 0.01), ("Q6_K", 0.03), ("Q5_K_M", 0.06), ("Q5_1", 0.06), ("Q5_0", 0.08), ("Q4_K_M", 0.11), ("Q4_1", 0.12),
+           ("Q4_0", 0.14), ("Q3_K_L", 0.2), ("Q3_K_M", 0.2), ("Q3_K_S", 0.2), ("Q2_K", 0.4)]
 
 
 @pytest.mark.parametrize(("type", "error"), _ERRORS)
@@ -65,11 +73,22 @@ def test_the_mixtures_are_llama_cpps(random_f32: Path, tmp_path: Path) -> None:
     assert set(types("Q8_0").values()) == {"Q8_0", "F32"}
 
 
+def test_a_rule_may_ask_for_an_importance_matrix() -> None:
+    network = Network(layers=32, heads=32, kv_heads=32, tied=False)
+    early = {mixture: [tensor_type(f"blk.{layer}.ffn_down.weight", (64, 256), mixture, network, importance) for layer in (3, 4)
+                       for importance in (False, True)] for mixture in ("Q4_0", "IQ4_XS", "Q4_K_S")}
+    assert early == {"Q4_0": ["Q4_0", "Q4_1", "Q4_0", "Q4_0"], "IQ4_XS": ["Q5_K", "IQ4_XS", "IQ4_XS", "IQ4_XS"],
+                     "Q4_K_S": ["Q5_K", "Q5_K", "Q4_K", "Q4_K"]}
+
+
 def test_rows_that_blocks_do_not_divide_fall_back() -> None:
     network = Network(layers=5, heads=8, kv_heads=4, tied=True)
     for mixture, wanted in {"Q4_K_M": "Q5_0", "Q5_K_M": "Q5_1", "Q6_K": "Q8_0", "Q2_K": "Q4_0", "Q3_K_M": "Q4_0", "Q8_0": "Q8_0"}.items():
         assert tensor_type("blk.0.ffn_gate.weight", (172, 64), mixture, network) == wanted
-    assert tensor_type("blk.0.ffn_down.weight", (64, 172), "Q4_K_M", network) == "F16"
+    assert tensor_type("blk.0.ffn_gate.weight", (172, 64), "IQ4_XS", network) == "IQ4_NL"
+    for mixture in ("Q4_K_M", "Q8_0", "Q4_0", "IQ4_NL"):
+        assert tensor_type("blk.0.ffn_down.weight", (64, 172), mixture, network) == "F16"
+    assert tensor_type("blk.0.attn_norm.weight", (64,), "Q4_K_M", network) is None  # kept as it is
     assert tensor_type("token_embd.weight", (512, 64), "Q4_K_M", network) == "Q8_0"  # it is the output, too
     assert tensor_type("token_embd.weight", (512, 256), "Q4_K_M", network) == "Q6_K"
     seventy = Network(layers=80, heads=64, kv_heads=8, tied=False)
@@ -80,19 +99,68 @@ def test_a_trained_model_drifts_little_and_more_with_fewer_bits(stories: Path, s
     divergence = []
     for type in ("Q8_0", "Q4_K_M", "Q2_K"):
         quantise(stories_f16, tmp_path / f"{type}.gguf", type)
-        found = measure(stories, tmp_path / f"{type}.gguf", texts, 200)
+        found = held(stories, tmp_path / f"{type}.gguf", texts, 200)
         divergence.append(found["kl"])
         assert found["argmax_agreement"] > 0.8
     assert 1e-5 < divergence[0] < 0.002 < divergence[1] < 0.03 < divergence[2] < 0.2
 
 
-def test_bytes_do_not_depend_on_threads_and_agree_with_ggufs_own(random_f32: Path, tmp_path: Path) -> None:
-    for threads in (1, 3):
-        quantise(random_f32, tmp_path / f"{threads}.gguf", "Q4_K_M", threads=threads)
-    assert (tmp_path / "1.gguf").read_bytes() == (tmp_path / "3.gguf").read_bytes()
+def test_bytes_do_not_depend_on_threads_and_pieces_and_agree_with_ggufs_own(random_f32: Path, tmp_path: Path,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, piece in ((1, 1 << 20), (3, 1 << 20), (3, 5 * 256)):
+        monkeypatch.setattr(requantise, "PIECE", piece)
+        quantise(random_f32, tmp_path / f"{threads} {piece}.gguf", "Q4_K_M", threads=threads)
+    assert len({path.read_bytes() for path in tmp_path.glob("* *.gguf")}) == 1
     rows = np.random.default_rng(1).normal(size=(7, 256)).astype(np.float32)
     for kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q5_1, gguf.GGMLQuantizationType.Q4_0):
-        np.testing.assert_array_equal(quantise_rows(rows, kind, 2), gguf.quants.quantize(rows, kind))
+        np.testing.assert_array_equal(quantise_rows(rows, kind), gguf.quants.quantize(rows, kind))
+
+
+@pytest.fixture
+def without_ggml(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """xllamacpp as a version would be that does not show its quantiser."""
+    monkeypatch.setattr(ggml, "_SYMBOLS", ("ggml_quantize_chunk", "ggml_quantize_no_more"))
+    ggml._quantiser.cache_clear()
+    yield
+    ggml._quantiser.cache_clear()
+
+
+def test_without_ggml_gguf_writes_the_plain_types(random_f32: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    first = {type: quantise(random_f32, tmp_path / f"{type}.gguf", type) for type in ("Q8_0", "Q4_0", "Q5_1")}
+    assert {figures["written_by"] for figures in first.values()} == {f"xllamacpp {version('xllamacpp')}"}
+    request.getfixturevalue("without_ggml")
+    for type in first:
+        figures = quantise(random_f32, tmp_path / f"plain-{type}.gguf", type)
+        assert figures["written_by"] == f"gguf {version('gguf')}"
+        before = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / f"{type}.gguf").tensors}
+        for tensor in gguf.GGUFReader(tmp_path / f"plain-{type}.gguf").tensors:
+            if tensor.name == "output.weight":
+                assert tensor.tensor_type.name == "Q8_0"  # for want of Q6_K
+            else:
+                np.testing.assert_array_equal(tensor.data, before[tensor.name].data)
+    for type in ("Q4_K_M", "IQ4_NL"):
+        with pytest.raises(Refusal, match=r"has no ggml_quantize_no_more to call; install .* only Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 can be"):
+            quantise(random_f32, tmp_path / "none.gguf", type)
+    assert not (tmp_path / "none.gguf").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_matrix(tmp_path: Path) -> None:
+    """A matrix of 256 MB, all zeros, as a file with a hole; the interpreter with numpy and gguf holds some 60 MB."""
+    shape, size = (1 << 15, 1 << 12), 1 << 28
+    pairs = {"general.architecture": string_value("llama"), "llama.block_count": number_value(1),
+             "llama.attention.head_count": number_value(1)}
+    header = written(pairs, [("blk.0.ffn_up.weight", shape, int(gguf.GGMLQuantizationType.F16), size)])
+    (tmp_path / "big.gguf").write_bytes(header)
+    with (tmp_path / "big.gguf").open("r+b") as stream:
+        stream.truncate(len(header) + size)
+    code = ("import sys; from pathlib import Path; from medloom.quantise import quantise; full, small = map(Path, sys.argv[1:]); "
+            "quantise(full, small, 'Q4_0', threads=2); "
+            "print([int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')][0])")
+    command = [sys.executable, "-c", code, tmp_path / "big.gguf", tmp_path / "small.gguf"]
+    assert int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 140_000  # kB
+    (matrix,) = read_header(tmp_path / "small.gguf").tensors
+    assert matrix.shape == shape and (tmp_path / "small.gguf").stat().st_size == matrix.start + (size // 2) // 32 * 18
 
 
 def test_metadata_is_carried_over(random_f32: Path, tmp_path: Path) -> None:
@@ -103,6 +171,10 @@ def test_metadata_is_carried_over(random_f32: Path, tmp_path: Path) -> None:
     changed = [key for key in ours if before.fields[key].contents() != after.fields[key].contents()]
     assert changed == ["general.file_type"]
     assert after.fields["general.file_type"].contents() == 18
+    # Two readers, one that takes the header apart and one that does not, see the same file.
+    header = read_header(tmp_path / "q.gguf")
+    assert {key: header.value(key) for key in header.pairs} == {key: after.fields[key].contents() for key in ours}
+    assert [(info.name, info.start) for info in header.tensors] == [(tensor.name, tensor.data_offset) for tensor in after.tensors]
 
 
 def test_damaged_foreign_and_quantised_files_are_refused(random_f32: Path, random_model: Path, tmp_path: Path, texts: list[str]) -> None:
@@ -119,15 +191,38 @@ def test_damaged_foreign_and_quantised_files_are_refused(random_f32: Path, rando
         with pytest.raises(Refusal, match="damaged or cut off"):
             quantise(cut, tmp_path / "out.gguf", "Q8_0")
         with pytest.raises(Refusal, match="damaged or cut off"):
-            measure(random_model, cut, texts, 8)
+            held(random_model, cut, texts, 8)
     quantise(random_f32, tmp_path / "q.gguf", "Q8_0")
     with pytest.raises(Refusal, match="already"):
         quantise(tmp_path / "q.gguf", tmp_path / "out.gguf", "Q4_K_M")
     assert not (tmp_path / "out.gguf").exists()
 
 
+def test_what_would_be_quantised_wrongly_is_refused(tmp_path: Path) -> None:
+    """Weights that are no numbers, experts, one part of several, another architecture, a header that is not whole."""
+    def refused(match: str, weights: np.ndarray, **pairs: bytes) -> None:
+        usual = {"general.architecture": string_value("llama"), "llama.block_count": number_value(1),
+                 "llama.attention.head_count": number_value(1)}
+        given = usual | {name.replace("__", "."): value for name, value in pairs.items()}
+        header = written(given, [("blk.0.ffn_up.weight", weights.shape, 0, weights.nbytes)])
+        (tmp_path / "bad.gguf").write_bytes(header + weights.tobytes())
+        with pytest.raises(Refusal, match=match):
+            quantise(tmp_path / "bad.gguf", tmp_path / "out.gguf", "Q4_0")
+        assert not (tmp_path / "out.gguf").exists()
+
+    whole = np.ones((4, 256), dtype=np.float32)
+    broken = whole.copy()
+    broken[2, 7] = np.nan
+    refused("blk.0.ffn_up.weight: a weight is infinite or no number", broken)
+    refused("blk.0.ffn_up.weight: a weight is too large for 16-bit scales", whole * 1e7)
+    refused("mixture of experts", whole, llama__expert_count=number_value(8))
+    refused("one of 3 parts; join them", whole, split__count=number_value(3))
+    refused("architecture qwen3; only llama", whole, general__architecture=string_value("qwen3"))
+    refused("does not tell its layers", whole, llama__block_count=string_value("one"))
+
+
 def test_measuring_against_another_model_is_refused(stories: Path, random_f32: Path, texts: list[str]) -> None:
     with pytest.raises(Refusal, match="another model"):
-        measure(stories, random_f32, texts, 8)
+        held(stories, random_f32, texts, 8)
     with pytest.raises(Refusal, match="no text"):
-        measure(stories, random_f32, [""], 8)
+        held(stories, random_f32, [""], 8)

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # what torch leaves to the first network that is made: imported once here, and not by each rank
 import torch.distributed as dist
+import torch.distributed.pipelining  # the same, for stages
 from torch.distributed.tensor import DTensor
 
 from medloom.fit import ROWS
@@ -30,7 +32,7 @@ from medloom.train.loop import Stopped, train
 from medloom.train.mesh import grid, joined
 from medloom.train.start import check_start
 
-STEPS, LENGTH, BATCH, VOCABULARY = 30, 32, 8, 320
+LENGTH, BATCH, VOCABULARY = 32, 8, 320
 
 
 class Rows:
@@ -57,10 +59,10 @@ class Rows:
                    LENGTH)
 
 
-def measure(folder: Path, state: Path, layout: Layout, steps: int = STEPS, stop: int | None = None,
+def measure(folder: Path, state: Path, layout: Layout, steps: int, stop: int | None = None,
             precision: torch.dtype = torch.float32, **changes: Any) -> dict[str, Any]:
     """The curve of a layout, and the gradient of each parameter before the first step."""
-    settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 3e-3, "precision": "fp32",
+    settings = Training(length=LENGTH, batch=BATCH, device="cpu", **{"micro_batch": 4, "rate": 6e-3, "precision": "fp32",
                                                                      "checkpoint_seconds": 1e9, "schedule": "constant", "warmup": 0.0,
                                                                      **changes})
     config = ModelConfig.from_folder(folder)

@@ -19,60 +19,62 @@ from medloom.recipe import Layout, Training
 from medloom.train.pipeline import parts
 
 WORKER = Path(__file__).with_name("layouts.py")
-SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 4, "heads": 4, "kv_heads": 2,
+SHAPE: dict[str, Any] = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "layers": 2, "heads": 4, "kv_heads": 2,
                          "max_positions": 64}
+# By folder, in what its network differs; each is trained by one process under the folder's name. A vocabulary that two ranks cannot share
+# is padded, and what pads it must count for nothing. Stages of more than one block, and more stages than ranks, need a deeper network.
+NETWORKS: dict[str, dict[str, Any]] = {"plain": {}, "tied": {"tied": True}, "odd": {"vocab_size": 321}, "deep": {"layers": 4}}
 CLOSE = 1e-5
-FEW = 6  # steps of what the main cases cover for 30
+STEPS = 16
+FEW = 6  # steps of what the main cases cover for 16
 
 # By number of processes: what is run, in this order, on one group of them. Cases with the same state go on from each other.
 CASES: dict[int, dict[str, dict[str, Any]]] = {
-    1: {"single": {"layout": {}}, "tied": {"layout": {}, "folder": "tied"}, "odd": {"layout": {}, "folder": "odd", "z_loss": 0.01},
+    1: {"plain": {"layout": {}}, "tied": {"layout": {}, "folder": "tied"}, "odd": {"layout": {}, "folder": "odd", "z_loss": 0.01},
+        "deep": {"layout": {}, "folder": "deep"},
         "single-meshed": {"layout": {}, "meshed": True}, "bf16": {"layout": {}, "bf16": True},
         "bf16-meshed": {"layout": {"recompute": "selective"}, "meshed": True, "bf16": True},
         "single-recompute": {"layout": {"recompute": "full"}}, "single-selective": {"layout": {"recompute": "selective"}}},
     4: {"dp4": {"layout": {"data": 4}}, "hybrid": {"layout": {"data": 4, "sharding": "hybrid", "shard": 2}, "steps": FEW},
         "tp2-pp2": {"layout": {"tensor": 2, "pipeline": 2}}, "dp2-tp2": {"layout": {"data": 2, "tensor": 2, "recompute": "full"}},
-        "dp2-pp2": {"layout": {"data": 2, "pipeline": 2}},
+        "dp2-pp2": {"layout": {"data": 2, "pipeline": 2}, "folder": "deep"},
         "tied-dp2-tp2": {"layout": {"data": 2, "tensor": 2}, "folder": "tied", "steps": FEW},
-        "on-1": {"layout": {"data": 4}, "state": "moving", "stop": 8},
-        "on-2": {"layout": {"data": 2, "tensor": 2}, "state": "moving", "stop": 18}},
+        "on-1": {"layout": {"data": 4}, "state": "moving", "stop": 5},
+        "on-2": {"layout": {"data": 2, "tensor": 2}, "state": "moving", "stop": 10}},
     2: {"dp2": {"layout": {"data": 2}}, "dp2-whole": {"layout": {"data": 2, "sharding": "none", "recompute": "selective"}, "steps": FEW},
         "tp2": {"layout": {"tensor": 2}}, "odd-tp2": {"layout": {"tensor": 2}, "folder": "odd", "z_loss": 0.01, "steps": FEW},
         "bf16-dp2": {"layout": {"data": 2}, "bf16": True},
-        "pp2": {"layout": {"pipeline": 2}},
-        "pp2-interleaved": {"layout": {"pipeline": 2, "stages": 2}, "micro_batch": 2, "steps": FEW},
+        "pp2": {"layout": {"pipeline": 2}, "folder": "deep"},
+        "pp2-interleaved": {"layout": {"pipeline": 2, "stages": 2}, "folder": "deep", "micro_batch": 2, "steps": FEW},
         "tp2-compiled": {"layout": {"tensor": 2, "compile": True, "recompute": "selective"}, "steps": FEW},
         "dp2-compiled": {"layout": {"data": 2, "compile": True}, "steps": FEW},
         "moved": {"layout": {"pipeline": 2}, "state": "moving"}},
     8: {"dp2-tp2-pp2": {"layout": {"data": 2, "tensor": 2, "pipeline": 2}}},
 }
-COMPARED = [name for cases in CASES.values() for name in cases
-            if name not in ("single", "tied", "odd") and not name.startswith(("on-", "bf16"))]
+GIVEN = {name: {"folder": "plain", "steps": STEPS, **case} for cases in CASES.values() for name, case in cases.items()}
+COMPARED = [name for name in GIVEN if name not in NETWORKS and not name.startswith(("on-", "bf16"))]
 
 
 @pytest.fixture(scope="session")
 def curves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("layouts")
-    # A vocabulary that two ranks cannot share is padded, and what pads it must count for nothing.
-    for name, changes in (("plain", {}), ("tied", {"tied": True}), ("odd", {"vocab_size": 321})):
+    for name, changes in NETWORKS.items():
         network = Llama(ModelConfig(**SHAPE | changes))
         network.initialise(3)
-        save_model(network, folder / name, like=None, dtype="float32")
-    given = {world: {name: case | {"folder": str(folder / case.get("folder", "plain"))} for name, case in cases.items()}
+        save_model(network, folder / "networks" / name, like=None, dtype="float32")
+    given = {world: {name: GIVEN[name] | {"folder": str(folder / "networks" / GIVEN[name]["folder"])} for name in cases}
              for world, cases in CASES.items()}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     ran = subprocess.run([sys.executable, str(WORKER), json.dumps(given), str(folder)], stderr=subprocess.PIPE, text=True, timeout=580,
                          env=environment, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    return {name: torch.load(folder / f"{name}.pt") for cases in CASES.values() for name in cases}
+    return {name: torch.load(folder / f"{name}.pt") for name in GIVEN}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARED)
 def test_a_layout_gives_the_curve_of_one_process(name: str, curves: dict[str, dict[str, Any]]) -> None:
-    kind = name.partition("-")[0]
-    found, expected = curves[name], curves[kind if kind in ("tied", "odd") else "single"]
-    steps = next(cases[name] for cases in CASES.values() if name in cases).get("steps", 30)
+    found, expected, steps = curves[name], curves[GIVEN[name]["folder"]], GIVEN[name]["steps"]
     assert len(found["losses"]) == steps and expected["losses"][-1] < expected["losses"][0]
     assert found["losses"] == pytest.approx(expected["losses"][:steps], abs=CLOSE)
     assert found["norms"] == pytest.approx(expected["norms"][:steps], abs=CLOSE)
@@ -85,9 +87,9 @@ def test_a_layout_gives_the_curve_of_one_process(name: str, curves: dict[str, di
 def test_bfloat16_is_near_float32_in_every_way_to_compute_it(curves: dict[str, dict[str, Any]]) -> None:
     """Alone by autocast, in a group by sharding's mixed precision; weights and reductions are float32 in both."""
     for name in ("bf16", "bf16-meshed", "bf16-dp2"):
-        assert curves[name]["losses"] == pytest.approx(curves["single"]["losses"], abs=5e-3), name
-        assert curves[name]["losses"] != curves["single"]["losses"]
-        for parameter, gradient in curves["single"]["gradients"].items():
+        assert curves[name]["losses"] == pytest.approx(curves["plain"]["losses"], abs=5e-3), name
+        assert curves[name]["losses"] != curves["plain"]["losses"]
+        for parameter, gradient in curves["plain"]["gradients"].items():
             found = curves[name]["gradients"][parameter]
             assert found.dtype == torch.float32 and (found - gradient).norm() <= 0.05 * gradient.norm(), (name, parameter)
 
@@ -113,7 +115,7 @@ def test_stages_cover_the_network_once() -> None:
     ({"pipeline": 2, "stages": 2}, "set micro_batch to 2 or less")])
 def test_an_impossible_layout_is_refused(layout: dict[str, Any], said: str) -> None:
     with pytest.raises(Refusal, match=said):
-        check_fit(ModelConfig(**SHAPE), Training(length=32, batch=8, micro_batch=4), Layout(**layout))
+        check_fit(ModelConfig(**SHAPE | {"layers": 4}), Training(length=32, batch=8, micro_batch=4), Layout(**layout))
 
 
 def test_a_tied_head_cannot_be_cut_off() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..ledger.files import atomic
+from ..numbers import wilson
 from .results import interval
-from .words import wilson
 
 COLOURS = ("#7f8c9b", "#2f6f9f", "#1b9e77", "#b8860b", "#8e5ea2")
 

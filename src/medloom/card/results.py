@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..numbers import wilson
 from .trail import Trail, part
-from .words import against_base, against_chance, wilson
+from .words import against_base, against_chance
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -125,36 +126,40 @@ def forgetting(trail: Trail) -> list[str]:
 
 
 def quantisation(trail: Trail) -> list[str]:
-    """Each quantised file with its own numbers: size, distance from the exact model, accuracy."""
-    files = trail.summary.get("quantisation") or []
+    """Each quantised file with its own numbers: size, distance from the exact model, answers, and whether it may ship."""
+    files = trail.find("gate:figures/files") or []
     if not files:
-        return ["No quantised file was made.", ""]
+        return ["No quantised file was held against the model.", ""]
     rows, each = [], []
-    for number, line in enumerate(files):
-        mark, kind = trail.new_mark(), line["type"]
-        here = f"summary:quantisation/{number}"
-
-        def cite(field: str, style: str, key: str, mark: int = mark, kind: str = kind, here: str = here) -> str:
-            place = key if trail.find(key) is not None else f"{here}/{field}"
-            return trail.cite(f"{kind}: {field.replace('_', ' ')}", place, style, mark)
-
-        rows.append([kind, cite("bytes", "megabytes", f"export-{kind}:outputs/{part(f'model-{kind}.gguf')}/bytes"),
-                     cite("kl", "plain", f"measure-{kind}:figures/kl"),
-                     cite("argmax_agreement", "percent", f"measure-{kind}:figures/argmax_agreement"),
-                     cite("accuracy", "percent", ""), cite("p_value", "p", ""), f"[^{mark}]"])
-        for place, own in enumerate(line.get("benchmarks") or ()):
-            each.append(_quantised_row(trail, f"{here}/benchmarks/{place}", kind, own))
-    note = ("Each row is measured on that file itself. KL divergence (nats a token) and agreement of the likeliest token are against the "
-            "model before quantisation; p is the smallest, after Holm, of the paired tests against it.")
-    header = ["File type", "Size, MB", "KL divergence", "Same likeliest token %", "Correct, all benchmarks %", "p (Holm)", "Key"]
-    lines = [*table(header, rows), note, ""]
+    for number, file in enumerate(files):
+        mark, kind, here = trail.new_mark(), file["type"], f"gate:figures/files/{number}"
+        cells = [trail.cite(f"{kind}: {key.replace('_', ' ').replace('/', ', ')}", f"{here}/{key}", style, mark) for key, style in _OF_FILE]
+        rows.append([kind, file["verdict"], *cells, f"[^{mark}]"])
+        each += [_quantised_row(trail, f"{here}/benchmarks/{place}", kind, own) for place, own in enumerate(file["benchmarks"])]
+    header = ["File type", "May ship", "Size, MB", "KL divergence", "Its upper bound", "Its 99th percentile", "Same likeliest token %",
+              "Bits per byte", "The model's", "Correct, all benchmarks %", "Difference, points", "Lower bound", "Key"]
+    smallest = trail.find("gate:figures/smallest")
+    points, nats = 100 * trail.find("gate:figures/margins/accuracy"), trail.find("gate:figures/margins/kl")
+    note = ("Each row is measured on that file itself, against the model before quantisation: nats a token and likeliest tokens on "
+            "held-out text, answers on all questions. "
+            f"A file passes where the 95 % intervals rule out a loss of more than {points:g} points of "
+            f"accuracy, and of {nats:g} nats. Smallest that passes: {smallest or 'none'}.")
+    lines = [*table(header, rows), note, "", f"![Size of each file against what it loses]({PICTURE})", ""]
     if each:
-        lines += table(["File type", "Benchmark", "n", "Correct %", "Difference to the model, points", "p", "Key"], each)
+        lines += table(["File type", "Benchmark", "n", "Correct %", "Difference to the model, points", "Won back", "Lost", "p",
+                        "Calibration error", "Key"], each)
     return lines
+
+
+PICTURE = "quantisation.png"
+_OF_FILE = (("bytes", "megabytes"), ("kl", "plain"), ("kl_high", "plain"), ("kl_99", "plain"), ("argmax_agreement", "percent"),
+            ("bits_per_byte", "fixed"), ("base_bits_per_byte", "fixed"), ("pooled/accuracy", "percent"), ("pooled/difference", "points"),
+            ("pooled/low", "points"))
 
 
 def _quantised_row(trail: Trail, place: str, kind: str, own: dict[str, Any]) -> list[str]:
     mark, name = trail.new_mark(), f"{kind} on {own['benchmark']}"
     cells = [trail.cite(f"{name}: {field.replace('_', ' ')}", f"{place}/{field}", style, mark)
-             for field, style in (("n", "plain"), ("accuracy", "percent"), ("difference", "points"), ("p_value", "p"))]
+             for field, style in (("n", "plain"), ("accuracy", "percent"), ("difference", "points"), ("gained", "plain"), ("lost", "plain"),
+                                  ("p_value", "p"), ("ece", "fixed"))]
     return [kind, own["benchmark"], *cells, f"[^{mark}]"]

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import Any
 
 LEVEL = 0.05
-Z = 1.959963984540054  # two-sided 95 %
-
-
-def wilson(correct: float, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion `correct` / `n` (Wilson 1927), as fractions. Holds the whole range where n is 0."""
-    if n <= 0:
-        return 0.0, 1.0
-    share = correct / n
-    middle = share + Z * Z / (2 * n)
-    reach = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    scale = 1 + Z * Z / n
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def against_chance(accuracy: float, low: float, high: float, chance: float | None, majority: float | None = None) -> str:

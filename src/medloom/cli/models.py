@@ -28,6 +28,23 @@ def merge(adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The f
         typer.echo(f"{out}: {changed} layers of {base} changed by {adapter}, {dtype}")
 
 
+@app.command("import", epilog="Example: medloom import meditron-7b.Q4_K_M.gguf --out meditron-7b")
+def import_(file: Annotated[Path, typer.Argument(metavar="FILE", help="A GGUF file of the llama architecture, quantised or not.")],
+            out: Annotated[Path, typer.Option(metavar="DIR", help="The model folder to write; must be new or empty.")],
+            dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
+            as_json: Json = False, quiet: Quiet = False) -> None:
+    """Make a model folder of a GGUF file: weights dequantised, tokenizer, chat template, and a note of where it came from."""
+    from ..ledger import Bars, Silent
+    from ..quantise import import_gguf
+
+    made = import_gguf(file, out, dtype, progress=Silent() if quiet else Bars())
+    if as_json:
+        print_json({"model": str(out), **made})
+    elif not quiet:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in made["tensors"].items())
+        typer.echo(f"{out}: the model in {file} ({made['type']}: {kinds}), {made['parameters']:,} parameters in {dtype}")
+
+
 @app.command("verify-weights", epilog="Example: medloom verify-weights models/base medloom-demo/latest/pretrain")
 def verify(a: Annotated[Path, typer.Argument(metavar="A", help=ModelFolder)],
            b: Annotated[Path, typer.Argument(metavar="B", help=ModelFolder)],

@@ -69,7 +69,6 @@ def _stage(name: str, help_: str) -> None:
 
 _stage("pretrain", "Walk a recipe's road as far as continued pretraining.")
 _stage("finetune", "Walk a recipe's road as far as finetuning.")
-_stage("export", "Walk a recipe's road as far as the GGUF files and what each of them costs in quality.")
 _stage("card", "Walk a recipe's whole road and write the model card.")
 
 

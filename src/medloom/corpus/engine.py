@@ -85,35 +85,27 @@ def _here(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, st
 
 
 def _processes(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
-    with POOL.taken(settings.workers or workers, stage) as pool:
+    with POOL.busy():
+        pool = POOL.of(settings.workers or workers, stage)
         futures = [pool.submit(make, work, shard) for shard in shards]
         for future in as_completed(futures):
             yield future.result()
 
 
-class _Pool:
-    """One pool for the calls of a stage: a worker takes a second to start. It ends with the stage, so that no worker holds what two
-    stages need, when it was idle for a while, and at once where work in it failed."""
+class _Kept:
+    """Processes that are kept for the calls to come: they end when they were idle for a while, and at once where work in them failed."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._meant: tuple[int, str] | None = None
         self._end = threading.Timer(0, self.close)
 
     @contextmanager
-    def taken(self, workers: int, stage: str) -> Iterator[ProcessPoolExecutor]:
-        """The pool of a stage, with so many workers."""
+    def busy(self) -> Iterator[None]:
+        """Nothing ends the processes inside of this."""
         self._end.cancel()
         if self._end.is_alive():
-            self._end.join()  # it may be ending the pool just now
-        if self._pool is None or self._meant != (workers, stage):
-            self.close()
-            # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
-            spawned = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_end_with_parent)
-            self._meant = workers, stage
+            self._end.join()  # it may be ending them just now
         try:
-            yield self._pool
+            yield
         except BaseException:
             self.close()
             raise
@@ -122,13 +114,64 @@ class _Pool:
         self._end.start()
 
     def close(self) -> None:
-        """End the workers; what they have not begun is not done."""
+        """End the processes; what they have not begun is not done."""
+        raise NotImplementedError
+
+
+class _Pool(_Kept):
+    """One pool for the calls of a stage: a worker takes a second to start. It ends with the stage, so that no worker holds what two
+    stages need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pool: ProcessPoolExecutor | None = None
+        self._meant: tuple[int, str] | None = None
+
+    def of(self, workers: int, stage: str) -> ProcessPoolExecutor:
+        """The pool of a stage, with so many workers."""
+        if self._pool is None or self._meant != (workers, stage):
+            self.close()
+            # Spawned, not forked: the parent may hold threads of torch or Arrow, and a fork of those can lock up.
+            spawned = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_end_with_parent)
+            self._meant = workers, stage
+        return self._pool
+
+    def close(self) -> None:
+        """See _Kept."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-POOL = _Pool()
+class _Ray(_Kept):
+    """Ray, which takes seconds to start: that of an address, one of this machine, or one that runs in this process already and is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meant: tuple[int, str | None] | None = None
+
+    def start(self, workers: int, address: str | None) -> None:
+        """Have a Ray with so many workers where there is none."""
+        import ray
+
+        if self._meant is not None and self._meant != (workers, address):
+            self.close()
+        if not ray.is_initialized():
+            here = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+            self._meant = workers, address
+
+    def close(self) -> None:
+        """See _Kept."""
+        import ray
+
+        if self._meant is not None:
+            ray.shutdown()
+        self._meant = None
+
+
+POOL, RAY = _Pool(), _Ray()
 
 
 def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:
@@ -140,26 +183,21 @@ def _ray(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, sta
         import ray
     except ImportError:
         raise Refusal("corpus.engine = 'ray' needs Ray: pip install 'medloom[ray]'") from None
-    address = settings.cluster.address
-    if not ray.is_initialized():
-        here = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-    remote = ray.remote(num_cpus=1, max_retries=2)(make)
-    queue = iter(shards)
-    running: list[Any] = []
-    try:
-        while True:
-            while len(running) < 2 * workers and (shard := next(queue, None)) is not None:
-                running.append(remote.remote(work, shard))
-            if not running:
-                break
-            done, running = ray.wait(running)
-            yield ray.get(done[0])
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    finally:
-        if address is None:
-            ray.shutdown()
+    with RAY.busy():
+        RAY.start(settings.workers or workers, settings.cluster.address)
+        remote = ray.remote(num_cpus=1, max_retries=2)(make)
+        queue = iter(shards)
+        running: list[Any] = []
+        try:
+            while True:
+                while len(running) < 2 * workers and (shard := next(queue, None)) is not None:
+                    running.append(remote.remote(work, shard))
+                if not running:
+                    break
+                done, running = ray.wait(running)
+                yield ray.get(done[0])
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
 
 
 def _slurm(work: Work[S], shards: Sequence[S], workers: int, settings: Corpus, stage: str) -> Iterator[None]:

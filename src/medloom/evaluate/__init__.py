@@ -1,6 +1,17 @@
-"""The evaluation room: benchmarks, how they are posed, engines that score them, and what the answers show.
+"""The evaluation room: benchmarks, how they are put to a model, and what its answers show.
 
-What computes is imported when it is first asked for: it brings torch, and whoever only reads questions has no use for that.
+    benchmarks  the questions of each benchmark, read from its files
+    engines     what computes: our network, llama.cpp, any server
+    statistics  intervals and tests, on plain numbers
+    scores      from answers to scores, calibration and paired comparisons
+    asking      prompts under each protocol and mode, and the walk that leaves answers.jsonl
+    forgetting  held-out text in bits per byte
+    rescoring   answers that lie in somebody's file already
+    report      a run's evaluation as a page
+    harness     lm-eval: its tasks, its results, our engines in it
+
+A package imports only from those above it. What computes is imported when it is first asked for: it brings torch, and whoever only reads
+questions has no use for that.
 """
 
 from __future__ import annotations
@@ -8,36 +19,40 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .answers import answer
-from .benchmark import Benchmark, Item
-from .calibration import Calibration, calibrate
-from .comparing import compare_files
-from .describe import describe_compare, describe_rescore
-from .engine import Continuation, Engine, Sampling
-from .examples import write_examples
-from .extract import read_choice
+from .asking import DEFECTS, answer, write_examples
+from .benchmarks import Benchmark, Item, read_benchmark, write_questions
+from .engines import Continuation, Engine, Sampling, open_engine
 from .harness import write_lm_eval, write_tasks
-from .meditron import DEFECTS
-from .opening import open_engine
-from .reading import read_benchmark, write_questions
 from .report import draw_evaluation
-from .rescore import rescore
-from .scoring import Comparison, Outcome, Score, adjust, compare, compare_outcomes, read_answers, score, score_outcomes
+from .rescoring import compare_files, describe_compare, describe_rescore, rescore
+from .scores import (
+    Calibration,
+    Comparison,
+    Outcome,
+    Score,
+    adjust,
+    calibrate,
+    compare,
+    compare_benchmarks,
+    compare_outcomes,
+    read_answers,
+    read_choice,
+    score,
+    score_outcomes,
+)
 
 if TYPE_CHECKING:
+    from .engines import GGUFEngine, ServerEngine, TorchEngine
     from .forgetting import bits_per_byte
-    from .gguf_engine import GGUFEngine
-    from .server_engine import ServerEngine
-    from .torch_engine import TorchEngine
 
 __all__ = [
     "DEFECTS", "Benchmark", "Calibration", "Comparison", "Continuation", "Engine", "GGUFEngine", "Item", "Outcome", "Sampling", "Score",
-    "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_files", "compare_outcomes",
-    "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark", "read_choice", "rescore",
-    "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",
+    "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_benchmarks", "compare_files",
+    "compare_outcomes", "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark",
+    "read_choice", "rescore", "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",
 ]
 
-_COMPUTES = {"GGUFEngine": "gguf_engine", "ServerEngine": "server_engine", "TorchEngine": "torch_engine", "bits_per_byte": "forgetting"}
+_COMPUTES = {"GGUFEngine": "engines", "ServerEngine": "engines", "TorchEngine": "engines", "bits_per_byte": "forgetting"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from ..ledger import Progress, Refusal
-from .torch_engine import TorchEngine
+from .engines import TorchEngine
 
 GROUP = 64  # windows given to the engine at a time: enough to sort like lengths together, few enough to show progress
 

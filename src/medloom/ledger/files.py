@@ -57,6 +57,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def json_lines(text: str, where: Path | str) -> Iterator[tuple[str, int, Any]]:
+    """The values of JSON lines, each with its place ("where, line 3") and its line's number, from 1; empty lines are passed over.
+
+    Lines end at a line feed alone: the other ends that Unicode knows may stand inside a JSON text. Refused, naming the line, where one is
+    no JSON.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            place = f"{where}, line {number}"
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise Refusal(f"{place}: not valid JSON: {error}; mend or remove the line") from None
+            yield place, number, value
+
+
 def files_at(path: Path) -> dict[str, Path]:
     """The files that a path means: itself, all below a folder, or those that match a pattern such as `xml/*.gz`.
 

@@ -103,6 +103,6 @@ class _Lines:
             self._say(f" in {time.monotonic() - self.started:.1f} s")
 
     def _say(self, end: str) -> None:
-        of = f"/{self.total:g}" if self.total is not None else ""
-        sys.stderr.write(f"  {self.name}: {self.done:g}{of} {self.unit} {self.note}".rstrip() + end + "\n")
+        of = f"/{self.total:,.10g}" if self.total is not None else ""
+        sys.stderr.write(f"  {self.name}: {self.done:,.10g}{of} {self.unit} {self.note}".rstrip() + end + "\n")
         sys.stderr.flush()

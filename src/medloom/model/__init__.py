@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from .new import new_model
     from .share import local, whole
     from .verify import Verification, describe, verify_weights
-    from .weights import is_adapter, load_model, load_weights, save_model, weight_shapes
+    from .weights import is_adapter, load_model, load_weights, save_model, save_weights, weight_shapes
 
 __all__ = [
     "MEDITRON_TOKENS", "Cache", "Llama", "Message", "ModelConfig", "Part", "Template", "TokenStore", "TokenStoreWriter", "Tokenizer",
     "UnsupportedModel", "Verification", "carry_tokenizer", "describe", "extend_tokenizer", "flops_per_token", "import_llama2c",
     "is_adapter", "load_model", "load_template", "load_tokenizer", "load_weights", "local", "new_model", "run_by_layer", "save_model",
-    "train_tokenizer", "verify_weights", "weight_shapes", "whole",
+    "save_weights", "train_tokenizer", "verify_weights", "weight_shapes", "whole",
 ]
 
 _COMPUTES = {"Cache": "llama", "Llama": "llama", "Part": "llama", "import_llama2c": "llama2c", "new_model": "new",
              "Verification": "verify", "describe": "verify", "verify_weights": "verify",
              "is_adapter": "weights", "load_model": "weights", "load_weights": "weights", "save_model": "weights",
-             "weight_shapes": "weights", "local": "share", "whole": "share", "run_by_layer": "by_layer"}
+             "save_weights": "weights", "weight_shapes": "weights", "local": "share", "whole": "share", "run_by_layer": "by_layer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import base64
 import re
 from array import array
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,10 +56,14 @@ class SentencePiece:
     def __init__(self, path: Path) -> None:
         from sentencepiece import SentencePieceProcessor
 
+        self._path = path
         self._processor = SentencePieceProcessor(model_file=str(path))
         self.size = self._processor.vocab_size()
         self.bos, self.eos = (i if i >= 0 else None for i in (self._processor.bos_id(), self._processor.eos_id()))
-        self._words = _Words(self._processor) if cut_at_spaces(read_pieces(path)) else None
+
+    @cached_property
+    def _words(self) -> _Words | None:
+        return _Words(self._processor) if cut_at_spaces(read_pieces(self._path)) else None
 
     def encode(self, text: str) -> Ids:
         if self._words is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 BPE = 2
+_SCORE = struct.Struct("<f")
 _CROSSING = re.compile("[^\u2581 ][\u2581 ]|.\n|\n.", re.DOTALL)
 
 
@@ -48,8 +49,7 @@ def read_pieces(path: Path) -> Pieces:
     try:
         for number, value in _fields(path.read_bytes()):
             if number == 1:
-                entry = dict(_fields(value))
-                pieces.append(Piece(entry[1].decode("utf-8"), entry.get(2, 0.0), entry.get(3, NORMAL)))
+                pieces.append(_piece(value))
             elif number == 2:
                 trainer = dict(_fields(value))
             elif number == 3:
@@ -59,6 +59,16 @@ def read_pieces(path: Path) -> Pieces:
     # Defaults as in sentencepiece_model.proto: unigram, no byte fallback, dummy prefix, spaces squeezed.
     return Pieces(tuple(pieces), trainer.get(3, 1), bool(trainer.get(35, 0)), bool(normaliser.get(3, 1)),
                   plain=not normaliser.get(2) and not normaliser.get(4, 1) and bool(normaliser.get(5, 1)) and not trainer.get(24, 0))
+
+
+def _piece(entry: bytes) -> Piece:
+    size = entry[1]
+    kind = len(entry) - size - 7
+    # A short text, its score, and its kind in two bytes unless it is normal: the form of nearly all, read without a look at each field.
+    if size < 128 and kind in (0, 2) and (entry[0], entry[2 + size]) == (1 << 3 | 2, 2 << 3 | 5) and (not kind or entry[-2] == 3 << 3):
+        return Piece(entry[2 : 2 + size].decode("utf-8"), _SCORE.unpack_from(entry, 3 + size)[0], entry[-1] if kind else NORMAL)
+    fields = dict(_fields(entry))
+    return Piece(fields[1].decode("utf-8"), fields.get(2, 0.0), fields.get(3, NORMAL))
 
 
 def cut_at_spaces(model: Pieces) -> bool:
@@ -80,6 +90,9 @@ def write_pieces(path: Path, model: Pieces) -> None:
         blob += _bytes(1, entry + (_integer(3, piece.kind) if piece.kind != NORMAL else b""))
     trainer = _integer(3, model.model_type) + _integer(4, len(model.pieces)) + _integer(35, int(model.byte_fallback))
     trainer += _integer(40, 0) + _integer(41, 1) + _integer(42, 2) + _integer(43, (1 << 64) - 1)
+    for field, number, usual in ((45, 0, "<unk>"), (46, 1, "<s>"), (47, 2, "</s>")):
+        if model.pieces[number].text != usual:
+            trainer += _bytes(field, model.pieces[number].text.encode())
     blob += _bytes(2, trainer)
     blob += _bytes(3, _bytes(1, b"identity") + _integer(3, int(model.dummy_prefix)) + _integer(4, 0) + _integer(5, 1))
     path.write_bytes(bytes(blob))

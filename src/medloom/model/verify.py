@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ..ledger import Progress, Refusal, Silent
+from ..ledger.files import read_json, sha256_json
 from .by_layer import run_by_layer
 from .config import ModelConfig
+from .sentencepiece_file import CONTROL, UNKNOWN, read_pieces
 from .stored import Stored
 from .tokenizer import load_tokenizer
 from .weights import TABLES, is_redundant, load_model
@@ -95,10 +97,23 @@ def verify_weights(a: Path, b: Path, progress: Progress | None = None) -> Verifi
 
 
 def _tokenizer(folder: Path) -> str | None:
+    """A digest of all that decides ids, however its files are laid out: programs write one tokenizer in many ways."""
     try:
-        return load_tokenizer(folder).digest
+        tokenizer = load_tokenizer(folder)
     except Refusal:
         return None
+    added = [[token.text, token.id, token.mark, token.loose] for token in tokenizer.added_tokens]
+    habits = [added, tokenizer.bos_id, tokenizer.eos_id, tokenizer.adds_bos, tokenizer.document_end_id]
+    if tokenizer.is_sentencepiece:
+        model = read_pieces(tokenizer.path)
+        pieces = [[piece.text, piece.kind, 0 if piece.kind in (UNKNOWN, CONTROL) else piece.score] for piece in model.pieces]
+        return sha256_json([pieces, asdict(replace(model, pieces=())), habits])
+    if tokenizer.path.suffix != ".json":
+        return tokenizer.digest
+    content = read_json(tokenizer.path)
+    rules = content["model"] | {"merges": [merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"]]}
+    kept = {key: value for key, value in rules.items() if value not in (None, False, "")}  # what is not said is the default
+    return sha256_json([kept, content.get("normalizer"), content.get("pre_tokenizer"), habits])
 
 
 def _rounding(name: str, first: Stored, second: Stored) -> tuple[float, float]:

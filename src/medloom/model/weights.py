@@ -130,9 +130,16 @@ def save_model(model: Llama | Sequence[Llama], folder: Path, *, like: Path | Non
     config = replace(parts[0].config, vocab_size=vocabulary or parts[0].config.vocab_size)
     if config.vocab_size > parts[0].config.vocab_size:
         raise ValueError(f"vocabulary = {vocabulary} is more than the {parts[0].config.vocab_size} rows that the model has")
+    own = {name: weight.detach() for part in parts for name, weight in part.named_parameters()}
+    save_weights(own, config, folder, like=like, dtype=dtype, shard_bytes=shard_bytes)
+
+
+def save_weights(own: Mapping[str, Tensor], config: ModelConfig, folder: Path, *, like: Path | None, dtype: str,
+                 shard_bytes: int = SHARD_BYTES) -> None:
+    """`save_model` for weights by name, each of which is asked for once and may be made then: one shard of them is in memory at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    index = _save_weights({name: weight.detach() for part in parts for name, weight in part.named_parameters()}, folder,
-                          {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype], config, shard_bytes)
+    index = _save_shards(own, folder, {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype],
+                         config, shard_bytes)
     if _rank() == 0:
         old = read_json(like / "config.json") if like is not None else {}
         # Llama 3 ends on any of several tokens; the network needs one, the folder keeps them all.
@@ -157,7 +164,7 @@ class _Shard:
     bytes: int = 0
 
 
-def _save_weights(own: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, config: ModelConfig, shard_bytes: int) -> dict[str, Any]:
+def _save_shards(own: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, config: ModelConfig, shard_bytes: int) -> dict[str, Any]:
     """Write the shards and return their index, the same on every rank, once all of them are there."""
     shapes = weight_shapes(config)
     shards = _plan(shapes, _writers(own, shapes), dtype, shard_bytes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..numbers import wilson
 from .ngrams import ngrams, word_numbers
 from .questions import Question
 from .sketch import Sketch, sampled
@@ -56,15 +57,8 @@ def contamination(sketch: Sketch, questions: Sequence[Question]) -> Contaminatio
             found = int(sketch.holds(mine).sum())
             rows.append({"id": question.id, "ngrams": len(mine), "found": found, "share": found / len(mine)})
     total, found = sum(row["ngrams"] for row in rows), sum(row["found"] for row in rows)
-    low, high = _wilson(found, total) if total else (None, None)
+    low, high = wilson(found, total) if total else (None, None)
     return Contamination(
         questions=len(questions), tested=len(rows), ngrams=total, found=found, share=found / total if total else None, low=low, high=high,
         contaminated=sum(row["share"] >= CONTAMINATED for row in rows), false_positive_rate=sketch.false_positive_rate,
         sampling=sketch.sampling, n=sketch.n, rows=rows)
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)

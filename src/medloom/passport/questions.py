@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ledger import Refusal
-from ..ledger.files import files_at
+from ..ledger.files import files_at, json_lines
 
 FIELDS = ("question", "query", "problem", "sent1", "input", "prompt", "context", "contexts", "passage", "abstract")
 IDENTIFIERS = ("id", "qid", "question_id", "pmid", "idx")
@@ -43,6 +43,8 @@ def read_questions(path: Path, fields: tuple[str, ...] = ()) -> list[Question]:
                 text = _text(record, fields)
                 if text:
                     questions.append(Question(identifier or f"{name}#{number}", text))
+        except Refusal:
+            raise
         except (ValueError, OSError) as error:
             raise Refusal(f"{file}: cannot be read as {file.suffix.lstrip('.')}: {str(error).splitlines()[0]}") from None
     if not questions:
@@ -80,10 +82,7 @@ def _records(file: Path) -> Iterator[tuple[str | None, Any]]:
             lists = [value for value in whole.values() if isinstance(value, list)]
             yield from ((_identifier(record), record) for several in lists for record in several)
     else:
-        for line in text.splitlines():
-            if line.strip():
-                record = json.loads(line)
-                yield _identifier(record), record
+        yield from ((_identifier(record), record) for _, _, record in json_lines(text, file))
 
 
 def _identifier(record: Any) -> str | None:

@@ -1,13 +1,36 @@
-"""From a model folder to GGUF files and what each of them costs: export, quantisation, measurement.
+"""From a model folder to files that others run, and what each of them costs: export, quantisation, measurement, the gate, and back.
 
-Files are written by the `gguf` package; K-quants by the ggml inside `xllamacpp`; measured by llama.cpp itself. Reading a
-GGUF file is `gguf.GGUFReader`'s work. Which file may ship is decided by who reads these figures.
+Quantised by the ggml inside `xllamacpp`, and measured by llama.cpp itself. Which file may ship is the gate's to say. What brings torch is
+imported when it is first asked for: whoever only quantises or judges has no use for that.
 """
 
 from __future__ import annotations
 
-from .export import export_gguf
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .gate import Judgement, Margins, draw_losses, judge, smallest, write_file_cards
+from .importance import collect_importance, read_importance
+from .making import make_files
 from .measure import measure
+from .metadata import About
+from .mixture import MIXTURES
+from .reference import Reference, read_reference, write_reference
 from .requantise import quantise
 
-__all__ = ["export_gguf", "measure", "quantise"]
+if TYPE_CHECKING:
+    from .compressed import export_compressed
+    from .export import export_gguf
+    from .importing import import_gguf
+
+__all__ = ["MIXTURES", "About", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_compressed",
+           "export_gguf", "import_gguf", "judge", "make_files", "measure", "quantise", "read_importance", "read_reference", "smallest",
+           "write_file_cards", "write_reference"]
+
+_COMPUTES = {"export_compressed": "compressed", "export_gguf": "export", "import_gguf": "importing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _COMPUTES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_COMPUTES[name]}", __name__), name)

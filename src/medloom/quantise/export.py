@@ -7,24 +7,26 @@ places here; a file without that loads, writes text and is wrong.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from medloom.ledger import Refusal
+from medloom.ledger import Progress, Refusal, Silent
 from medloom.ledger.files import atomic
+from medloom.model import weight_shapes
 from medloom.model.config import ModelConfig, UnsupportedModel
+from medloom.model.gguf_file import write_digest
 
+from .metadata import FILE_TYPES, About, write_shape
 from .vocabulary import read_vocabulary
+from .weights import Weight, ahead, stored_weights, write
+from .writer import ALIGNMENT, Writer
 
-Array = NDArray[Any]
-
-FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _LAYER = {
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
@@ -32,7 +34,7 @@ _LAYER = {
 }
 
 
-def interleave(weight: Array, heads: int) -> Array:
+def interleave(weight: Tensor, heads: int) -> Tensor:
     """Rows of a query or key projection in llama.cpp's order: from (first halves, second halves) to neighbouring pairs.
 
     weight: [heads * head_size, columns]; for keys under grouped-query attention, `heads` is the number of key-value heads.
@@ -41,16 +43,15 @@ def interleave(weight: Array, heads: int) -> Array:
     return weight.reshape(heads, 2, half, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def export_gguf(model: Path, out: Path, type: str = "F16", *, name: str | None = None,
-                about: Mapping[str, str] | None = None) -> dict[str, Any]:
+def export_gguf(model: Path, out: Path, type: str = "F16", *, about: About | None = None,
+                progress: Progress | None = None) -> dict[str, Any]:
     """Write the model in folder `model` to the GGUF file `out`; the same folder and arguments give the same bytes.
 
-    type: "F32", "F16" or "BF16", of the matrices; norms are F32 always. name: `general.name`, by default `out`'s stem.
-    about: more of the `general.` keys, such as {"license": "mit"}. Returns {"type", "bytes", "tensors", "parameters"}.
-    Raises Refusal for a folder that is not whole or a tokenizer that has no GGUF form here; UnsupportedModel for other networks.
+    type: "F32", "F16" or "BF16", of the matrices; norms are F32 always. about: by default the folder's name alone.
+    Returns {"type", "bytes", "tensors", "parameters"}. A few megabytes of weights are in memory at a time.
+    Raises Refusal for a folder that is not whole, a tokenizer that has no GGUF form here, or a weight that the type cannot hold;
+    UnsupportedModel for other networks.
     """
-    import gguf
-
     model, out = Path(model), Path(out)
     if type not in FILE_TYPES:
         raise Refusal(f"{type}: not a type that export writes; use one of {', '.join(FILE_TYPES)}, and quantise() for the others")
@@ -58,38 +59,34 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, name: str | None =
         raise Refusal(f"{model}: no config.json in it; name a model folder in Hugging Face form")
     config = ModelConfig.from_folder(model)
     _refuse_others(model, config)
-    with ExitStack() as stack:
-        weights = _Weights(model, stack)
-        names = list(_names(config))
-        missing = [hf for _, hf in names if hf not in weights.shapes]
-        if missing:
-            raise Refusal(f"{model}: {len(missing)} weights are missing, first {missing[0]}; copy the folder again, whole")
-        temporary = stack.enter_context(atomic(out))
-        writer = gguf.GGUFWriter(temporary, "llama")
-        _describe(writer, config, type, name or out.stem, about or {})
-        read_vocabulary(model, config).write(writer)
-        frequencies = _frequency_factors(config)
-        if frequencies is not None:
-            writer.add_tensor_info("rope_freqs.weight", frequencies.shape, frequencies.dtype, frequencies.nbytes)
-        for ours, hf in names:
-            shape = weights.shapes[hf]
-            plain = len(shape) == 1 or type == "F32"
-            size = int(np.prod(shape)) * (4 if plain else 2)
-            # gguf takes the shape of the raw bytes where a type has no numpy form (BF16), of the elements elsewhere.
-            if plain or type == "F16":
-                writer.add_tensor_info(ours, shape, np.dtype(np.float32 if plain else np.float16), size)
-            else:
-                writer.add_tensor_info(ours, (*shape[:-1], shape[-1] * 2), np.dtype(np.uint8), size, gguf.GGMLQuantizationType.BF16)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        if frequencies is not None:
-            writer.write_tensor_data(frequencies)
-        for ours, hf in names:
-            writer.write_tensor_data(_encoded(_placed(weights.read(hf), ours, config), type))
-        writer.close()
-        bytes_written = temporary.stat().st_size
-    return {"type": type, "bytes": bytes_written, "tensors": len(names) + (frequencies is not None), "parameters": config.parameters}
+    weights = _weights(model, config)
+    vocabulary = read_vocabulary(model, config)
+    factors = _frequency_factors(config)
+    tensors = ({} if factors is None else {"rope_freqs.weight": factors}) | weights
+    bar = (progress or Silent()).task(f"export {out.name}", len(tensors), "tensors")
+    with bar as task, atomic(out) as temporary:
+        writer = Writer(temporary, "llama")
+        (about or About(model.resolve().name)).write(writer)
+        write_shape(writer, config, type)
+        vocabulary.write(writer)
+        for name, tensor in tensors.items():
+            writer.announce(name, tuple(tensor.shape), _dtype(tensor, type))
+        writer.write_head()
+        with temporary.open("r+b", buffering=0) as stream:
+            stream.seek(0, 2)
+            parts = _parts(tensors, config, type)
+            converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
+            for part in ahead(parts) if converts else parts:
+                if part is None:
+                    stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+                    task.advance()
+                elif isinstance(part, Weight):
+                    part.copy(stream)
+                else:
+                    write(stream, part)
+            bytes_written = stream.tell()
+    write_digest(out)
+    return {"type": type, "bytes": bytes_written, "tensors": len(tensors), "parameters": config.parameters}
 
 
 def _refuse_others(model: Path, config: ModelConfig) -> None:
@@ -100,37 +97,20 @@ def _refuse_others(model: Path, config: ModelConfig) -> None:
     if config.window is not None and config.window < config.max_positions:
         raise UnsupportedModel(f"{model}: a sliding window of {config.window} has no place in GGUF's llama; in config.json set "
                                f"sliding_window to null and max_position_embeddings to {config.window}: so far the two are the same")
-    if config.rope_scaling is not None and "low_freq_factor" not in config.rope_scaling:
-        raise UnsupportedModel(f"{model}: GGUF export knows Llama 3's rope scaling, and this is linear; "
-                               "convert it with llama.cpp's convert_hf_to_gguf.py")
 
 
-class _Weights:
-    """The safetensors of a folder, one file or shards, read tensor by tensor."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        index = folder / "model.safetensors.index.json"
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else ["model.safetensors"]
-        except (ValueError, KeyError) as error:
-            raise Refusal(f"{index}: not an index of weights ({error}); copy it again") from None
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._where: dict[str, Any] = {}
-        for path in (folder / name for name in names):
-            try:
-                shard = stack.enter_context(safe_open(path, framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise Refusal(f"{path}: cannot be read ({error}); copy it again, whole") from None
-            for key in shard.keys():  # noqa: SIM118  a safetensors handle is no mapping
-                self.shapes[key] = tuple(shard.get_slice(key).get_shape())
-                self._where[key] = shard
-
-    def read(self, name: str) -> Array:
-        """One weight as float32."""
-        array: Array = self._where[name].get_tensor(name).float().numpy()
-        return array
+def _weights(folder: Path, config: ModelConfig) -> dict[str, Weight]:
+    """The network's weights by GGUF's names, in file order. Refusal where one is missing or of another shape."""
+    stored, shapes = stored_weights(folder), weight_shapes(config)
+    names = dict(_names(config))
+    missing = [hf for hf in names.values() if hf not in stored]
+    if missing:
+        raise Refusal(f"{folder}: {len(missing)} weights are missing, first {missing[0]}; copy the folder again, whole")
+    for hf in names.values():
+        if stored[hf].shape != shapes[hf]:
+            raise Refusal(f"{folder}: {hf} is {list(stored[hf].shape)}, and {list(shapes[hf])} by config.json; "
+                          "copy the folder again, whole")
+    return {ours: stored[hf] for ours, hf in names.items()}
 
 
 def _names(config: ModelConfig) -> Iterator[tuple[str, str]]:
@@ -144,52 +124,44 @@ def _names(config: ModelConfig) -> Iterator[tuple[str, str]]:
         yield "output.weight", "lm_head.weight"
 
 
-def _placed(weight: Array, name: str, config: ModelConfig) -> Array:
-    if name.endswith("attn_q.weight"):
-        return interleave(weight, config.heads)
-    if name.endswith("attn_k.weight"):
-        return interleave(weight, config.kv_heads)
-    return weight
+def _dtype(tensor: Weight | Tensor, type: str) -> torch.dtype:
+    return torch.float32 if len(tensor.shape) == 1 else _DTYPES[type]
 
 
-def _encoded(weight: Array, type: str) -> Array:
-    import gguf
+def _parts(tensors: Mapping[str, Weight | Tensor], config: ModelConfig, type: str) -> Iterator[Tensor | Weight | None]:
+    """The file's tensors in order: slices as it holds them, or a weight to be copied as it is, and None after each tensor."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a slice is too little work to wait for other threads
+    try:
+        for name, tensor in tensors.items():
+            dtype, turned = _dtype(tensor, type), name.endswith(("attn_q.weight", "attn_k.weight"))
+            if isinstance(tensor, Tensor) or (tensor.dtype == dtype and not turned):
+                yield tensor
+            else:
+                for part in tensor.slices(config.head_size if turned else 1):
+                    yield _encoded(interleave(part, part.shape[0] // config.head_size) if turned else part, dtype, name)
+            yield None
+    finally:
+        torch.set_num_threads(threads)
 
-    if weight.ndim == 1 or type == "F32":
-        return np.ascontiguousarray(weight, dtype=np.float32)
-    if type == "F16":
-        return np.ascontiguousarray(weight.astype(np.float16))
-    return gguf.quants.quantize(np.ascontiguousarray(weight), gguf.GGMLQuantizationType.BF16)
+
+def _encoded(part: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    if part.dtype == dtype:
+        return part
+    encoded = part.float().to(dtype)  # from one two-byte form to another torch is slow; by way of float32 it is not, and rounds alike
+    if dtype == torch.float16 and not all(math.isfinite(end) for end in encoded.aminmax()):
+        raise Refusal(f"{name} holds numbers beyond F16's greatest, 65504; export as BF16 or F32")
+    return encoded
 
 
-def _frequency_factors(config: ModelConfig) -> Array | None:
+def _frequency_factors(config: ModelConfig) -> Tensor | None:
     """Llama 3's rescaling as llama.cpp wants it: what each rotation frequency is divided by, [head_size / 2], or None without it."""
-    if config.rope_scaling is None:
-        return None
     scaling = config.rope_scaling
-    frequency = 1.0 / config.rope_theta ** (np.arange(0, config.head_size, 2, dtype=np.float32) / config.head_size)
-    turns = scaling["original_max_position_embeddings"] * frequency / (2 * np.pi)
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    kept = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 / (kept + (1 - kept) / scaling["factor"])).astype(np.float32)
-
-
-def _describe(writer: Any, config: ModelConfig, type: str, name: str, about: Mapping[str, str]) -> None:
-    writer.add_type("model")
-    writer.add_name(name)
-    for key, value in sorted(about.items()):
-        writer.add_string(f"general.{key}", value)
-    writer.add_block_count(config.layers)
-    writer.add_context_length(config.max_positions)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.heads)
-    writer.add_head_count_kv(config.kv_heads)
-    writer.add_rope_freq_base(config.rope_theta)
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    writer.add_key_length(config.head_size)
-    writer.add_value_length(config.head_size)
-    writer.add_file_type(FILE_TYPES[type])
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_rope_dimension_count(config.head_size)
-    writer.add_quantization_version(2)
+    if scaling is None or "low_freq_factor" not in scaling:
+        return None
+    frequency = 1.0 / config.rope_theta ** (torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size)
+    length, low, high = scaling["original_max_position_embeddings"], scaling["low_freq_factor"], scaling["high_freq_factor"]
+    wave = 2 * math.pi / frequency
+    kept = (length / wave - low) / (high - low)
+    between = 1 / ((1 - kept) / scaling["factor"] + kept)
+    return torch.where(wave < length / high, 1.0, torch.where(wave > length / low, scaling["factor"], between))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.ledger import Refusal
+from medloom.model.gguf_file import open_gguf
 
 from .ggml import shared_object
 
@@ -62,6 +63,7 @@ class Decoder:
 
     def __init__(self, path: Path, *, context: int, threads: int = 1, cache: str = "f32") -> None:
         self._model = self._state = None
+        open_gguf(path)
         self._library = library = _library()
         _complaints.clear()
         self._model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
@@ -80,17 +82,21 @@ class Decoder:
         if not self._state or library.llama_n_ctx(self._state) < context or library.llama_n_threads(self._state) != threads:
             raise Refusal(f"{path}: llama.cpp cannot hold {context} tokens of context ({_last_complaint()})")
 
-    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Scores of the token after each given one: [len(tokens), vocabulary], float32. The sequence stands alone."""
+    def logits(self, tokens: Sequence[int], after: int = 0) -> NDArray[np.float32]:
+        """Scores of the token after each given one: [len(tokens), vocabulary], float32.
+
+        The tokens go on behind the `after` that were read last; with 0 they stand alone.
+        """
         count, library = len(tokens), self._library
-        if not 0 < count <= self.context:
-            raise ValueError(f"{count} tokens for a context of {self.context}")
-        library.llama_memory_clear(library.llama_get_memory(self._state), True)
+        if not 0 < count <= self.context - after:
+            raise ValueError(f"{count} tokens behind {after} for a context of {self.context}")
+        if not after:
+            library.llama_memory_clear(library.llama_get_memory(self._state), True)
         batch = library.llama_batch_init(count, 0, 1)
         try:
             batch.n_tokens = count
             for i, token in enumerate(tokens):
-                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, after + i, 1, 1
                 batch.seq_id[i][0] = 0
             if library.llama_decode(self._state, batch):
                 raise RuntimeError(f"llama.cpp cannot read the {count} tokens: {_last_complaint()}")

@@ -1,121 +1,153 @@
-"""A SentencePiece tokenizer as GGUF holds it: pieces, scores, kinds, special ids and habits.
+"""A tokenizer as GGUF holds it: tokens with their kinds, what joins them (scores or merges), special ids and habits.
 
-Not here: byte-level BPE (Llama 3), which needs merges and a named pre-tokenizer.
+Which tokens text can give, and what opens and closes it, is as the model room's Tokenizer has it, so that llama.cpp cuts text as
+training did.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medloom.ledger import Refusal
+from medloom.ledger.files import read_json
+from medloom.model import Tokenizer, load_tokenizer
 from medloom.model.config import ModelConfig
+from medloom.model.encoders import LLAMA3_CONTROL, token_name
+from medloom.model.sentencepiece_file import BPE, read_pieces
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's numbers for kinds of token
+from .byte_pairs import PRE, from_tiktoken, from_tokenizers
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's numbers for kinds of token, and SentencePiece's
 _PROBES = ("two  spaces", " leading", "line\nbreak\ttab", "\u00e9\u017f \ufb01 \u00bd")  # what normalisers love to change
+
+
+class Entry(NamedTuple):
+    """A token. Of two that could be joined, those go first whose whole has the higher score."""
+
+    text: str
+    kind: int = NORMAL
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Pieces with score and kind by token id, filled up to the network's vocabulary with unused ones."""
+    """Tokens by id, filled up to the network's vocabulary with unused ones.
 
-    tokens: tuple[str, ...]
-    scores: tuple[float, ...]
-    kinds: tuple[int, ...]
-    bos: int | None
-    eos: int | None
-    unknown: int | None
+    `merges` are those of a byte-pair tokenizer, best first; None for SentencePiece, which joins by score. `template`: the chat
+    template, or several with their names, as transformers keeps them.
+    """
+
+    entries: tuple[Entry, ...]
+    merges: tuple[str, ...] | None
+    special: Mapping[str, int]  # by GGUF's names: bos, eos, unk, pad
     add_bos: bool
     add_eos: bool
-    add_space_prefix: bool
-    chat_template: str | None
+    add_space_prefix: bool | None = None
+    template: str | Sequence[Mapping[str, str]] | None = None
 
     def write(self, writer: Any) -> None:
         """Put the vocabulary among a GGUFWriter's keys."""
-        writer.add_tokenizer_model("llama")
-        writer.add_tokenizer_pre("default")
-        writer.add_token_list(list(self.tokens))
-        writer.add_token_scores(list(self.scores))
-        writer.add_token_types(list(self.kinds))
-        special = ((self.bos, writer.add_bos_token_id), (self.eos, writer.add_eos_token_id), (self.unknown, writer.add_unk_token_id))
-        for value, add in special:
-            if value is not None:
-                add(value)
+        writer.add_tokenizer_model("llama" if self.merges is None else "gpt2")
+        writer.add_tokenizer_pre("default" if self.merges is None else PRE)
+        writer.add_token_list([entry.text for entry in self.entries])
+        writer.add_token_types([entry.kind for entry in self.entries])
+        if self.merges is None:
+            writer.add_token_scores([entry.score for entry in self.entries])
+        else:
+            writer.add_token_merges(list(self.merges))
+        for name, number in self.special.items():
+            getattr(writer, f"add_{name}_token_id")(number)
         writer.add_add_bos_token(self.add_bos)
         writer.add_add_eos_token(self.add_eos)
-        writer.add_add_space_prefix(self.add_space_prefix)
-        if self.chat_template:
-            writer.add_chat_template(self.chat_template)
+        if self.add_space_prefix is not None:
+            writer.add_add_space_prefix(self.add_space_prefix)
+        if self.template:
+            writer.add_chat_template(self.template)
 
 
 def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
-    """Read `tokenizer.model` (SentencePiece) and what `tokenizer_config.json` adds to it.
+    """Read the tokenizer of a model folder.
 
-    Raises Refusal where the folder has no such file, it has more pieces than the network, or it rewrites text before it
-    cuts it, which llama.cpp would not do.
+    Raises Refusal where there is none, it has more tokens than the network, or llama.cpp would not cut text as it does.
     """
-    import sentencepiece
-
-    path = folder / "tokenizer.model"
-    if not path.is_file():
-        raise Refusal(f"{folder}: no tokenizer.model in it; GGUF export reads SentencePiece tokenizers only")
-    try:
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError):
-        raise Refusal(f"{path}: not a SentencePiece model; GGUF export reads SentencePiece tokenizers only") from None
-    count = pieces.vocab_size()
-    if count > config.vocab_size:
-        raise Refusal(f"{path}: {count} pieces, but the network has {config.vocab_size} tokens; this tokenizer belongs to another model")
-    for probe in _PROBES:
-        if pieces.decode(pieces.encode(probe)) != probe and pieces.unk_id() not in pieces.encode(probe):
-            raise Refusal(f"{path}: rewrites text such as {probe!r}, which llama.cpp does not do; train it with the identity normaliser")
-    settings = _settings(folder)
-    tokens = [pieces.id_to_piece(i) for i in range(count)]
-    scores = [pieces.get_score(i) for i in range(count)]
-    kinds = [_kind(pieces, i) for i in range(count)]
-    for i in range(count, config.vocab_size):
-        tokens.append(f"[PAD{i}]")
-        scores.append(-10_000.0)
-        kinds.append(UNUSED)
-    for key, added in sorted(settings.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0])):
-        i, special = int(key), bool(added.get("special"))
-        if i >= config.vocab_size or (i < count and kinds[i] in (CONTROL, UNKNOWN) and tokens[i] == added["content"]):
-            continue
-        tokens[i] = added["content"] if special else added["content"].replace("\u2581", " ")
-        scores[i], kinds[i] = -1000.0, CONTROL if special else USER_DEFINED
-    template = settings.get("chat_template")
+    tokenizer = load_tokenizer(folder)
+    settings = read_json(folder / "tokenizer_config.json")
+    merges: list[str] | None = None
+    prefix: bool | None = None
+    if tokenizer.is_sentencepiece:
+        entries, prefix = _sentencepiece(tokenizer.path)
+    else:
+        read = from_tokenizers if tokenizer.path.suffix == ".json" else from_tiktoken
+        tokens, merges = read(tokenizer.path)
+        entries = dict(enumerate(map(Entry, tokens)))
+    own = len(entries)
+    if own > config.vocab_size:
+        raise Refusal(f"{tokenizer.path}: {own} tokens, but the network has {config.vocab_size}; this tokenizer belongs to another model")
+    entries |= {number: entry for number, entry in _added(tokenizer, settings, own).items() if number < config.vocab_size}
+    filled = tuple(entries.get(number) or Entry(f"[PAD{number}]", UNUSED, -10_000.0) for number in range(config.vocab_size))
     return Vocabulary(
-        tokens=tuple(tokens), scores=tuple(scores), kinds=tuple(kinds),
-        bos=_present(pieces.bos_id(), config.bos_id), eos=_present(pieces.eos_id(), config.eos_id), unknown=_present(pieces.unk_id(), None),
-        add_bos=bool(settings.get("add_bos_token", pieces.bos_id() >= 0)), add_eos=bool(settings.get("add_eos_token", False)),
-        add_space_prefix=pieces.id_to_piece(pieces.encode("a")[0]).startswith("\u2581"),
-        chat_template=template if isinstance(template, str) else None,
-    )
+        entries=filled, merges=None if merges is None else tuple(merges), special=_special(tokenizer, settings, config, filled),
+        add_bos=tokenizer.adds_bos, add_eos=bool(settings.get("add_eos_token", False)), add_space_prefix=prefix,
+        template=_template(folder, settings))
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return {}
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Refusal(f"{path}: not valid JSON ({error})") from None
-    return settings if isinstance(settings, dict) else {}
+def _sentencepiece(path: Path) -> tuple[dict[int, Entry], bool]:
+    """The pieces by id, and whether a text gets a space put before it."""
+    from sentencepiece import SentencePieceProcessor
+
+    model = read_pieces(path)
+    if model.model_type != BPE or not model.byte_fallback:
+        raise Refusal(f"{path}: not a byte-pair model with a token for every byte, which llama.cpp's `llama` tokenizer is; train it anew")
+    processor = SentencePieceProcessor(model_file=str(path))
+    for probe in _PROBES:
+        ids = processor.encode(probe)
+        if processor.decode(ids) != probe and processor.unk_id() not in ids:
+            raise Refusal(f"{path}: rewrites text such as {probe!r}, which llama.cpp does not do; train it with the identity normaliser")
+    return {number: Entry(piece.text, piece.kind, piece.score) for number, piece in enumerate(model.pieces)}, model.dummy_prefix
 
 
-def _kind(pieces: Any, i: int) -> int:
-    if pieces.is_unknown(i):
-        return UNKNOWN
-    if pieces.is_control(i):
-        return CONTROL
-    if pieces.is_unused(i):
-        return UNUSED
-    return BYTE if pieces.is_byte(i) else NORMAL
+def _added(tokenizer: Tokenizer, settings: dict[str, Any], own: int) -> dict[int, Entry]:
+    """What was added to the tokenizer's own `own` tokens, or stands in place of them, by id."""
+    found: dict[int, tuple[str, bool]] = {}
+    if tokenizer.path.suffix == ".json":
+        found = {entry["id"]: (entry["content"], entry["special"]) for entry in read_json(tokenizer.path)["added_tokens"]}
+    elif not tokenizer.is_sentencepiece:
+        found = {own + place: (text, True) for place, text in enumerate(LLAMA3_CONTROL)}
+    found |= {token.id: (token.text, not token.mark) for token in tokenizer.added_tokens}
+    listed = settings.get("added_tokens_decoder", {})
+    # Tokens that both have are the tokenizer's, which says more; but kinds of the tokenizer's own tokens are told in the settings alone.
+    found |= {int(number): (entry["content"], bool(entry.get("special"))) for number, entry in listed.items() if int(number) not in found}
+    # llama.cpp looks for marks in the text as it is, with no U+2581 for a space.
+    return {number: Entry(text if control else text.replace("\u2581", " "), CONTROL if control else USER_DEFINED, -1000.0)
+            for number, (text, control) in found.items()}
 
 
-def _present(of_tokenizer: int, of_config: int | None) -> int | None:
-    """The network's own setting goes before the tokenizer's; -1 is SentencePiece's word for none."""
-    return of_config if of_config is not None else of_tokenizer if of_tokenizer >= 0 else None
+def _special(tokenizer: Tokenizer, settings: dict[str, Any], config: ModelConfig, entries: Sequence[Entry]) -> dict[str, int]:
+    """The ids of special tokens: as tokenizer_config.json names them, else by the network's configuration, else by the tokenizer's file."""
+    named = {entry.text: number for number, entry in enumerate(entries) if entry.kind in (CONTROL, UNKNOWN, USER_DEFINED)}
+    unknown = next((number for number, entry in enumerate(entries) if entry.kind == UNKNOWN), None)
+    others = {"bos": (config.bos_id, tokenizer.bos_id), "eos": (config.eos_id, tokenizer.eos_id), "unk": (unknown,), "pad": ()}
+    found: dict[str, int] = {}
+    for name, numbers in others.items():
+        for number in (named.get(token_name(settings, f"{name}_token") or ""), *numbers):
+            if number is not None:
+                found.setdefault(name, number)
+    return found
+
+
+def _template(folder: Path, settings: dict[str, Any]) -> str | Sequence[Mapping[str, str]] | None:
+    """The chat template, from wherever transformers would take it."""
+    own: str | Sequence[Mapping[str, str]] | None = settings.get("chat_template")
+    if own:
+        return own
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        default = file.read_text(encoding="utf-8")
+        others = sorted((folder / "additional_chat_templates").glob("*.jinja"))
+        named = [{"name": other.stem, "template": other.read_text(encoding="utf-8")} for other in others]
+        return [{"name": "default", "template": default}, *named] if named else default
+    old: str | None = read_json(folder / "chat_template.json").get("chat_template")
+    return old

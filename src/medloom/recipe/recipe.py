@@ -10,6 +10,7 @@ else from the folder of the recipe file.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -74,6 +75,17 @@ class Recipe(Part):
                 raise ValueError(f"{name}.length = {stage.length} is more than base.new.context = {self.base.new.context}")
         return self
 
+    def what(self) -> dict[str, Any]:
+        """What of the recipe decides the model, and not what is asked of it or made of it: what its digest stands for."""
+        made = {name: stage.what() for name in ("corpus", "pretrain", "finetune") if (stage := getattr(self, name)) is not None}
+        sources = [] if self.corpus is None else [source.model_dump(mode="json") for source in self.corpus.sources]
+        return {"seed": self.seed, **self.model_dump(mode="json", include={"world", "base"}), **made, "sources": sources}
+
+    def standing_alone(self) -> dict[str, Any]:
+        """All keys, ready for JSON, for a file that means the same wherever it lies: `read_recipe` reads it."""
+        start = {} if self.world is not None else {"data": str(self.locate(""))}
+        return {**self.model_dump(mode="json", exclude_none=True), **start}
+
     def locate(self, path: str) -> Path:
         """A path of the recipe, absolute. Not for paths in an invented world, which lie in the world's step."""
         try:
@@ -86,7 +98,7 @@ class Recipe(Part):
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe file, apply what it extends and the overrides (`"train.rate=1e-4"`), and check it.
 
-    Raises RecipeError with one line that names the file, the key and the cure.
+    The file is TOML, or the recipe.json that a run left. Raises RecipeError with one line that names the file, the key and the cure.
     """
     path = Path(path)
     raw = _merged(path, seen=())
@@ -104,15 +116,18 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise RecipeError(f"{path}: extends itself by way of {' -> '.join(p.name for p in seen)}")
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe file") from None
     except IsADirectoryError:
         raise RecipeError(f"{path}: is a folder; name the recipe file in it") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path}: not valid {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: holds no recipe, which is an object of tables")
     parent = raw.pop("extends", None)
     if parent is None:
         return raw

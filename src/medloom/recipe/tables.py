@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -47,6 +48,11 @@ class Base(Part):
     new: Shape | None = None
     name: str | None = None
     licence: str | None = None
+
+    @property
+    def called(self) -> str | None:
+        """The base's name: as the recipe says, else its folder's; None for a new network."""
+        return self.name or (None if self.path is None else PurePath(self.path).name)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Base:
@@ -106,7 +112,7 @@ class Training(Part):
     def _divides(self) -> Training:
         if self.batch % self.micro_batch:
             raise ValueError(f"batch = {self.batch} is not a multiple of micro_batch = {self.micro_batch}")
-        if self.tokens is not None and "epochs" in self.model_fields_set:
+        if self.tokens is not None and "epochs" in self.model_fields_set and self.epochs != 1:
             raise ValueError("give either epochs or tokens: each says how much is read")
         return self
 
@@ -276,19 +282,51 @@ class Evaluation(Part):
         return self
 
 
-GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"]
+GGUFType = Literal["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
+                   "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "IQ2_M", "IQ2_S", "IQ2_XS",
+                   "IQ2_XXS"]
+
+
+class OtherFile(Part):
+    """A GGUF file made elsewhere, of this road's model, that the gate holds against it like our own."""
+
+    name: Name
+    path: str
 
 
 class Export(Part):
-    """Which GGUF files are written, and on how many held-out positions each is held against the original."""
+    """Which GGUF files are written, and what the gate lets pass.
 
-    types: tuple[GGUFType, ...] = Field(default=("F16", "Q8_0", "Q4_K_M"), min_length=1)
-    positions: Positive = 256
+    `imatrix` positions of the training corpus tell which columns of each matrix matter, and quantisation then spares those; types of two
+    bits and some of three need it. `files` were made elsewhere; `compressed` are model folders for vLLM, which the gate does not
+    judge. Each file is held against the model on `positions` of held-out text and on all benchmarks;
+    it passes where it is shown to lose no more than `margin`, a share of all questions, and `kl` nats a token.
+    """
+
+    types: tuple[GGUFType, ...] = ("F16", "Q8_0", "Q4_K_M")
+    files: tuple[OtherFile, ...] = ()
+    compressed: tuple[Literal["W4A16", "W8A16"], ...] = ()
+    imatrix: Positive | None = None
+    positions: Positive = 2048
+    margin: float = Field(default=0.01, gt=0, lt=1)
+    kl: float = Field(default=0.01, gt=0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file's name: its type, or what the recipe calls one made elsewhere."""
+        return (*self.types, *(file.name for file in self.files))
 
     @model_validator(mode="after")
-    def _types_differ(self) -> Export:
-        if len(set(self.types)) < len(self.types):
-            raise ValueError(f"types names one twice: {', '.join(self.types)}")
+    def _names_differ(self) -> Export:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"types and files name one twice: {', '.join(self.names)}")
+        if not self.names and not self.compressed:
+            raise ValueError("types and files are both empty: name a type to write, or leave [export] out")
+        coarse = [kind for kind in self.types if kind.startswith(("IQ2", "IQ3_X"))]
+        if coarse and self.imatrix is None:
+            raise ValueError(f"{coarse[0]} is garbage without an importance matrix: set imatrix, for example imatrix = 100_000 positions")
+        if {"base", "pretrained", "finetuned"} & set(self.names):
+            raise ValueError("files: base, pretrained and finetuned are names of models of the road; choose another")
         return self
 
 

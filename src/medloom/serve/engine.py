@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from medloom.ledger import Refusal
+from medloom.model.gguf_file import field_value, open_gguf
 
 log = logging.getLogger("medloom.serve")
 
@@ -53,6 +54,7 @@ class Engine:
     def start(self) -> None:
         """Start the child and wait until the model is loaded. Raises Refusal with llama.cpp's last words where it cannot be."""
         self.url = ""
+        open_gguf(self.model)  # before each start, for the child itself does not look
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the child
         self._child = subprocess.Popen([sys.executable, "-m", "medloom.serve.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=self._noise, text=True, start_new_session=True, env=_environment())
@@ -137,22 +139,8 @@ def _environment() -> dict[str, str]:
 
 
 def describe(model: Path) -> dict[str, Any]:
-    """What a GGUF file says of itself: {"name", "context", "chat_template"}. Raises Refusal for a missing or foreign file."""
-    import gguf
-
-    if not model.is_file():
-        raise Refusal(f"{model}: no such file; name a GGUF file, such as one that `medloom export` wrote")
-    with model.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise Refusal(f"{model}: not a GGUF file; `medloom export` makes one of a model folder")
-    try:
-        reader = gguf.GGUFReader(model)
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise Refusal(f"{model}: damaged or cut off ({error}); export or copy it again") from None
-
-    def value(key: str) -> Any:
-        field = reader.get_field(key)
-        return None if field is None else field.contents()
-
-    return {"name": value("general.name") or model.stem, "context": value(f"{value('general.architecture')}.context_length") or 2048,
-            "chat_template": value("tokenizer.chat_template")}
+    """What a GGUF file says of itself: {"name", "context", "chat_template"}. Raises Refusal as `open_gguf` does."""
+    reader = open_gguf(model)
+    return {"name": field_value(reader, "general.name") or model.stem,
+            "context": field_value(reader, f"{field_value(reader, 'general.architecture')}.context_length") or 2048,
+            "chat_template": field_value(reader, "tokenizer.chat_template")}

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from medloom.ledger import Refusal
-from medloom.ledger.files import sha256_file
+from medloom.model.gguf_file import gguf_digest
 from medloom.notice import NOTICE_SHORT
 
 from .engine import Engine, describe
@@ -45,7 +45,7 @@ def serve(model: Path, *, host: str = "127.0.0.1", port: int = 8000, keys: Seque
     listener = _listen(host, port)
     engine = Engine(model, context=min(context or LARGEST_CONTEXT, said["context"]), slots=slots, threads=threads)
     facts: dict[str, Any] = {"name": said["name"], "file": model.name, "bytes": model.stat().st_size}
-    digest = threading.Thread(target=lambda: facts.update(sha256=sha256_file(model)), daemon=True)
+    digest = threading.Thread(target=lambda: facts.update(sha256=gguf_digest(model)), daemon=True)
     try:
         digest.start()
         engine.start()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...ledger import Refusal
-from ..benchmark import SCORED, Benchmark, Item
-from ..prompts import completions
+from ..asking import completions
+from ..benchmarks import SCORED, Benchmark, Item
 
 if TYPE_CHECKING:
     from ...recipe import Mode

@@ -17,7 +17,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ...ledger import Refusal
-from ..engine import Engine, Sampling
+from ..engines import Engine, Sampling
 
 LEAST = 64  # tokens: a shorter beginning is not worth being computed apart
 FEWEST = 4  # prompts
@@ -207,15 +207,15 @@ def _engine(pretrained: str | None, url: str | None, model: str | None, tokenize
     cutter = None if tokenizer is None else Path(tokenizer)
     engine: Any
     if url is not None:
-        from ..server_engine import ServerEngine
+        from ..engines import ServerEngine
 
         engine = ServerEngine(url, model, tokenizer=cutter, batch=batch)
     elif Path(str(pretrained)).suffix == ".gguf":
-        from ..gguf_engine import GGUFEngine
+        from ..engines import GGUFEngine
 
         engine = GGUFEngine(Path(str(pretrained)), tokenizer=cutter, batch=batch)
     else:
-        from ..torch_engine import TorchEngine
+        from ..engines import TorchEngine
 
         engine = TorchEngine(Path(str(pretrained)), device or "auto", batch)
     found: Engine = engine

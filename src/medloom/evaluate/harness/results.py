@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...ledger import Refusal
 from ...ledger.files import write_json, write_text
-from ..benchmark import Benchmark, Item
-from ..prompts import SENTENCE, block, completions, demonstrations, turned
-from ..scoring import choose
+from ..asking import SENTENCE, block, completions, demonstrations, turned
+from ..benchmarks import Benchmark, Item
+from ..scores import choose
 from .documents import document, task_name
 
 if TYPE_CHECKING:

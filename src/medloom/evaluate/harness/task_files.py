@@ -9,8 +9,8 @@ from typing import Any
 
 from ...ledger import Refusal
 from ...ledger.files import write_text
-from ..benchmark import Benchmark, Item
-from ..prompts import drawn
+from ..asking import drawn
+from ..benchmarks import Benchmark, Item
 from .documents import WORDING, document, task_name, wording
 
 

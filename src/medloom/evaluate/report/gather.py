@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloom.ledger import Refusal
-
-from ..calibration import Calibration, calibrate
-from ..scoring import Outcome, Score, in_words, read_answers, score_outcomes
+from ...ledger import Refusal
+from ..scores import Calibration, Outcome, Score, calibrate, in_words, read_answers, score_outcomes, whose
 
 ROAD = ("base", "pretrained", "finetuned")  # the order of a model's life; others follow
 BEFORE = "base"
@@ -99,12 +97,11 @@ def _asked(entry: Row) -> Asked:
 
 def _result(folder: Path, asked: Mapping[str, Asked]) -> Result:
     record = _record(folder)
-    name = record["params"]["benchmark"]["name"]
+    model, name = whose(record, folder / "record.json")
     if name not in asked:
         raise Refusal(f"{folder}: answers {name}, which recipe.json does not name; run the recipe again")
     outcomes: Sequence[Outcome] = read_answers(folder / "answers.jsonl")
-    return Result(folder.name.removeprefix("evaluate-").removesuffix(f"-{name}"), asked[name], score_outcomes(outcomes),
-                  calibrate(outcomes), record["figures"])
+    return Result(model, asked[name], score_outcomes(outcomes), calibrate(outcomes), record["figures"])
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from medloom.notice import NOTICE
-
+from ...notice import NOTICE
 from .gather import Gathered
 from .published import beside, published_table
 from .sections import SECTIONS, headline, unpublished

@@ -5,9 +5,8 @@ from __future__ import annotations
 from html import escape
 from itertools import groupby
 
-from medloom.notice import NOTICE
-from medloom.pages import html_page as page
-
+from ...notice import NOTICE
+from ...pages import html_page as page
 from .figures import Figures
 from .gather import Gathered
 from .published import beside, published_table

@@ -13,7 +13,7 @@ from importlib.resources import files
 from statistics import stdev
 from typing import Any
 
-from ..statistics import wilson
+from ...numbers import wilson
 from .gather import Gathered, Result
 from .tables import Table, between, how, percent
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..benchmarks import LETTERS
 from .gather import Asked, Gathered, Result, Row, words
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
-LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medloom.ledger.files import write_text
-
+from ...ledger.files import write_text
 from .gather import gather, words
 from .markdown import markdown
 from .page import html_page

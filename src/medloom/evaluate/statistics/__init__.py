@@ -7,13 +7,12 @@ same figures.
 from __future__ import annotations
 
 from .bootstrap import bootstrap
-from .clusters import Clusters, gather
+from .clusters import Clusters, clustered_error, gather
 from .flips import sign_flip
-from .intervals import Z95, clustered_error, wilson
 from .many import holm
 from .margins import margins_differ
 from .paired import detectable, mcnemar, paired_difference, tango_score
 from .unpaired import shares_differ
 
-__all__ = ["Z95", "Clusters", "bootstrap", "clustered_error", "detectable", "gather", "holm", "margins_differ", "mcnemar",
-           "paired_difference", "shares_differ", "sign_flip", "tango_score", "wilson"]
+__all__ = ["Clusters", "bootstrap", "clustered_error", "detectable", "gather", "holm", "margins_differ", "mcnemar",
+           "paired_difference", "shares_differ", "sign_flip", "tango_score"]

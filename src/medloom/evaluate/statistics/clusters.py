@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -38,3 +39,16 @@ def gather(values: Sequence[float], names: Sequence[Hashable]) -> Clusters:
     numbers: dict[Hashable, int] = {}
     places = [numbers.setdefault(name, len(numbers)) for name in names]
     return Clusters(np.bincount(places, weights=np.asarray(values, np.float64)).astype(np.float64), np.bincount(places).astype(np.float64))
+
+
+def clustered_error(clusters: Clusters) -> float | None:
+    """The standard error of a mean whose values hang together within clusters (Miller 2024, arXiv 2411.00640); None from one cluster alone.
+
+    With the usual factor C / (C - 1) for C clusters, so that where every value is its own cluster it is the usual one, the sample's
+    standard deviation over the root of n.
+    """
+    count = len(clusters.sums)
+    if count < 2:
+        return None
+    squares = float(((clusters.sums - clusters.mean * clusters.sizes) ** 2).sum())
+    return math.sqrt(squares * count / (count - 1)) / float(clusters.sizes.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from .intervals import Z95
+from ...numbers import Z95
 
 Z80 = NormalDist().inv_cdf(0.8)
 
