@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.console import Console
 from medloom.ledger import Refusal
 from medloom.plan import on_grid, on_hardware, plan, tables
 from medloom.recipe import Recipe, RecipeError, read_recipe
+from medloom.recipe.tables import GGUFType
 
 MEDITRON = Path(__file__).resolve().parents[2] / "recipes" / "meditron-7b.toml"
 SEVENTY = ("base.path=Llama-2-70b-hf", "base.name=meta-llama/Llama-2-70b-hf", "layout.data=2", "layout.tensor=8", "layout.pipeline=8",
@@ -105,6 +107,9 @@ def test_disk_is_what_the_road_writes() -> None:
     disk = plan(read_recipe(MEDITRON)).disk
     assert disk.tokens_gb == pytest.approx(96.2)
     assert disk.gguf_gb == pytest.approx({"F16": 13.48, "Q8_0": 7.16, "Q4_K_M": 4.08}, rel=2e-3)
+    every = [kind for kind in get_args(GGUFType) if not kind.startswith(("F", "B"))]
+    sizes = plan(read_recipe(MEDITRON, (f"export.types={json.dumps(every)}",))).disk.gguf_gb
+    assert list(sizes) == every and all(1.6 < size < 7.2 for size in sizes.values())
     assert disk.checkpoints_gb == pytest.approx(3 * 12 * 6.738415616)
 
 
