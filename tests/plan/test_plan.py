@@ -108,7 +108,7 @@ def test_disk_is_what_the_road_writes() -> None:
     assert disk.tokens_gb == pytest.approx(96.2)
     assert disk.gguf_gb == pytest.approx({"F16": 13.48, "Q8_0": 7.16, "Q4_K_M": 4.08}, rel=2e-3)
     every = [kind for kind in get_args(GGUFType) if not kind.startswith(("F", "B"))]
-    sizes = plan(read_recipe(MEDITRON, (f"export.types={json.dumps(every)}",))).disk.gguf_gb
+    sizes = plan(read_recipe(MEDITRON, (f"export.types={json.dumps(every)}", "export.imatrix=100_000"))).disk.gguf_gb
     assert list(sizes) == every and all(1.6 < size < 7.2 for size in sizes.values())
     assert disk.checkpoints_gb == pytest.approx(3 * 12 * 6.738415616)
 
