@@ -47,8 +47,8 @@ def _check_files(targets: Sequence[Step]) -> None:
 
 def _check_fit(recipe: Recipe, base: Step | Path) -> None:
     """Refuse settings and layouts that the base model does not fit, where its config.json tells it before any work is done."""
+    from .fit import check_fit
     from .model import ModelConfig
-    from .train import check_fit
 
     if isinstance(base, Path) and (base / "config.json").is_file():
         for stage in (recipe.pretrain, recipe.finetune):
