@@ -86,7 +86,7 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
         fresh = sum(result.fresh for result in done.values())
         seconds = time.monotonic() - started
         recorded = sum(float(result.record["wall_seconds"]) for result in done.values())
-        summary = summarise(done, root, seconds if fresh == len(done) else recorded)
+        summary = summarise(recipe, done, root, seconds if fresh == len(done) else recorded)
         if fresh or not (root / "summary.json").exists():
             write_json(root / "summary.json", summary)
     return Run(root, done, fresh, seconds, summary)
