@@ -62,7 +62,7 @@ def next_pair(store: Store, rater: str) -> dict[str, Any]:
         row = db.execute(f"{_PAIRS} WHERE s.rater = ? AND v.assignment IS NULL ORDER BY s.position LIMIT 1", (rater,)).fetchone()
         if row is None:
             return {"done": done, "total": total, "pair": None, "revealed": _all(db, store, rater)}
-        answers = {side: _answer(db, row["question"], row[model]) for side, model in zip("ab", _order(row), strict=True)}
+        answers = {side: _answer(db, row["question"], model) for side, model in zip("ab", _order(row), strict=True)}
     return {"done": done, "total": total, "pair": {"id": row["id"], "number": row["position"] + 1, "question": row["text"], **answers}}
 
 
