@@ -121,7 +121,8 @@ class ServerWriter:
         except Said as said:
             # Some servers repeat what they were asked, and a question belongs in no log.
             repeated = one.question[:40] in said.message
-            raise Refusal(f"{self._client.url}: refuses a question (HTTP {said.status}: {'see its log' if repeated else said.message})") from None
+            reason = "see its log" if repeated else said.message
+            raise Refusal(f"{self._client.url}: refuses a question (HTTP {said.status}: {reason})") from None
         except (KeyError, IndexError, TypeError):
             raise Refusal(f"{self._client.url}: its answer is not in OpenAI's form; is it an OpenAI-compatible server?") from None
 

@@ -128,7 +128,10 @@ class Template:
                 for a, b in pairwise(cuts)]
 
     def encode(self, messages: Sequence[Message], *, opened: bool = False) -> tuple[list[int], NDArray[np.bool_]]:
-        """Ids of the conversation, as `text` gives it, and which of them are learned. Text between two control tokens is cut into tokens as one text."""
+        """Ids of the conversation, as `text` gives it, and which of them are learned.
+
+        Text between two control tokens is cut into tokens as one text.
+        """
         encode = self.tokenizer.encode
         ids: list[int] = []
         learned: list[bool] = []

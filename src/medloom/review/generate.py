@@ -48,7 +48,7 @@ Opener = Callable[[Candidate], AbstractContextManager[Writer]]
 def generate(store: Store, opener: Opener, progress: Progress) -> dict[str, dict[str, int]]:
     """Have every model answer what it has not answered yet; each answer is on disk as soon as it is there.
 
-    Gives by model: `written` now, `there` already, `empty`, `cut`, and `named`, the answers of this model in which the name of some model of
+    Gives by model: `written` now, `there` already, `empty`, `cut`, and `named`, the answers of this model in which the name of a model of
     the study stands, which may give it away. Raises Refusal where a model is not the one that began.
     """
     found = {}

@@ -27,8 +27,8 @@ class Assignment:
 def assign(questions: int, contests: Sequence[tuple[str, str]], raters: int, per_pair: int, seed: int) -> list[list[Assignment]]:
     """Each rater's pairs in the order they are shown.
 
-    Every pair goes to `per_pair` raters. Raters' loads differ by at most one, in all and within each contest. Of the pairs of a contest that
-    a rater judges, and of the raters that judge a pair, each model is answer A for half, give or take one.
+    Every pair goes to `per_pair` raters. Raters' loads differ by at most one, in all and within each contest. Of the pairs of a contest
+    that a rater judges, and of the raters that judge a pair, each model is answer A for half, give or take one.
     """
     shown: list[list[Assignment]] = [[] for _ in range(raters)]
     turn = 0

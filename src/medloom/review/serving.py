@@ -15,7 +15,7 @@ from .store import Store
 from .web import Web
 
 
-def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Callable[[str], None] = sys.stderr.write) -> None:
+def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Callable[[str], object] = sys.stderr.write) -> None:
     """Serve a study; what to open is said once it answers. Port 0 takes a free one.
 
     Raises Refusal where answers are missing, or the port is taken.
@@ -30,8 +30,8 @@ def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Calla
     address = f"http://{shown}:{listener.getsockname()[1]}/"
     try:
         # No access log: who judged what, and when, is nobody's business.
-        server = _Server(uvicorn.Config(web.application(), log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off",
-                                        timeout_graceful_shutdown=5),
+        server = _Server(uvicorn.Config(web.application(), log_level="warning", access_log=False, server_header=False, ws="none",
+                                        lifespan="off", timeout_graceful_shutdown=5),
                          lambda: say(f"{NOTICE_SHORT}\nServing {store.folder} at {address}  (Ctrl-C ends it)\n"
                                      f"Your page of the raters' progress: {address}operator#{web.operator}\n"
                                      f"Raters' links: medloom review links {store.folder} --url {address}\n"))
@@ -43,7 +43,7 @@ def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Calla
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
         super().__init__(config)
         self._tell = started
 

@@ -51,8 +51,8 @@ class Store:
         with self.reading() as db:
             (digest,) = db.execute("SELECT digest FROM study").fetchone()
         if digest != sha256_json(self.study.model_dump(mode="json")):
-            raise Refusal(f"{self.folder / FILE}: changed since the study was made, and votes must all mean the same; put the old file back, "
-                          "or make a new study")
+            raise Refusal(f"{self.folder / FILE}: changed since the study was made, and votes must all mean the same; put the old file "
+                          "back, or make a new study")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

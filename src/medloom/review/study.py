@@ -97,7 +97,7 @@ class Study(Part):
 
     `reveal`: a rater learns who wrote what after each vote ("vote"), after the last one ("finish"), or not at all ("never"). With more
     than two models, "vote" waits until the rater has judged all pairs of the same question: else its answers would be known when they come
-    again. `seed` decides the order, the sides and the models' sampling. Who knows it can work these out, so it is drawn at random unless given.
+    again. `seed` decides the order, the sides and the models' sampling. Who knows it can work these out, so it is drawn unless it is given.
     """
 
     title: Text = "Which answer is better?"
@@ -132,15 +132,16 @@ class Study(Part):
         return next(one.sampling for one in self.models if one.name == name) or self.sampling
 
 
-def make_study(settings: Path | None, given: Mapping[str, Any]) -> Study:
-    """The study of a settings file (TOML; None for none) with what the command line says in place of its keys.
+def make_study(settings: Path | None, given: Mapping[str, Any], *, seed: int) -> Study:
+    """The study of a settings file (TOML; None for none) with what the command line says in place of its keys; `seed` where neither
+    names one.
 
     Raises Refusal with one line that names the key and the cure.
     """
-    raw: dict[str, Any] = {}
+    raw: dict[str, Any] = {"seed": seed}
     if settings is not None:
         try:
-            raw = tomllib.loads(settings.read_text(encoding="utf-8"))
+            raw |= tomllib.loads(settings.read_text(encoding="utf-8"))
         except OSError as error:
             raise Refusal(f"{settings}: cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

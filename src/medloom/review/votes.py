@@ -121,7 +121,8 @@ def _counts(db: sqlite3.Connection, rater: str) -> tuple[int, int]:
 
 def _to_come(db: sqlite3.Connection, rater: str, question: str) -> bool:
     """Whether answers to a question come before the rater again: to be told who wrote them would unblind those pairs."""
-    return db.execute(f"{_PAIRS} WHERE s.rater = ? AND s.question = ? AND v.assignment IS NULL LIMIT 1", (rater, question)).fetchone() is not None
+    row = db.execute(f"{_PAIRS} WHERE s.rater = ? AND s.question = ? AND v.assignment IS NULL LIMIT 1", (rater, question)).fetchone()
+    return row is not None
 
 
 def _all(db: sqlite3.Connection, store: Store, rater: str) -> list[dict[str, Any]] | None:
