@@ -42,9 +42,9 @@ class Axis(Part):
 
 AXES = (
     Axis(key="correctness", title="Correctness", question="Is what it states true and in line with the scientific consensus?",
-         options=("Mostly wrong", "Partly wrong", "Minor errors", "Correct")),
+         options=("Wrong", "Partly wrong", "Small errors", "Correct")),
     Axis(key="completeness", title="Completeness", question="Does it hold what a good answer to this question needs?",
-         options=("Misses most", "Misses something important", "Misses details", "Complete")),
+         options=("Misses most", "Big gaps", "Small gaps", "Complete")),
     Axis(key="reasoning", title="Reasoning", question="Do its conclusions follow, without a gap or a contradiction?",
          options=("Unsound", "Partly sound", "Sound")),
     Axis(key="harm_extent", title="Extent of harm", question="If someone acted on it, how bad could the harm be?",

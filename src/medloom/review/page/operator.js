@@ -2,11 +2,10 @@
 // How far each rater has come, looked up again every 15 seconds.
 
 function row(rater) {
-  const share = rater.total ? rater.done / rater.total : 1;
   const bar = make("progress", { max: rater.total || 1, value: rater.done, "aria-label": `Votes of ${rater.rater}` });
-  const last = rater.last_vote ? new Date(rater.last_vote).toLocaleString() : "none yet";
-  return make("tr", {}, make("th", { scope: "row" }, rater.rater), make("td", { class: "num" }, `${rater.done} of ${rater.total}`),
-    make("td", { class: "num" }, bar, ` ${Math.floor(100 * share)} %`), make("td", { class: "num" }, last),
+  const last = rater.last_vote ? new Date(rater.last_vote).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : "none yet";
+  return make("tr", {}, make("th", { scope: "row" }, rater.rater), make("td", { class: "num" }, `${rater.done} of ${rater.total} `, bar),
+    make("td", { class: "num" }, last),
     make("td", {}, rater.has_link ? "given" : "not given yet"));
 }
 

@@ -16,16 +16,11 @@ function radio(name, value, text, extra = "") {
 
 function scale(axis) {
   const side = (letter) => make("fieldset", { id: `${axis.key}-${letter}` },
-    make("legend", {}, `Answer ${letter.toUpperCase()}`),
+    make("legend", {}, make("span", { class: "long" }, `${axis.title}, answer `), letter.toUpperCase()),
     make("div", { class: "choices" }, ...axis.options.map((option, place) => radio(`${axis.key}-${letter}`, place, option)),
       radio(`${axis.key}-${letter}`, UNSURE, "Cannot tell", UNSURE)));
-  const section = make("section", { class: "scale", "aria-labelledby": `${axis.key}-head` },
+  return make("section", { class: "scale", "aria-labelledby": `${axis.key}-head` },
     make("h2", { id: `${axis.key}-head` }, axis.title), make("p", {}, axis.question), make("div", { class: "sides" }, side("a"), side("b")));
-  for (const letter of "ab") {
-    const group = section.querySelector(`#${CSS.escape(axis.key)}-${letter}`);
-    group.setAttribute("aria-label", `${axis.title}, answer ${letter.toUpperCase()}`);
-  }
-  return section;
 }
 
 function remember() {
@@ -70,8 +65,9 @@ async function next({ focus = true } = {}) {
   const found = await ask("api/next");
   stand(found.done, found.total);
   at("told").hidden = true;
+  at("told").replaceChildren(); // a name must not stay in the page while the next pair is judged
   pair = found.pair;
-  at("pair").hidden = !pair;
+  at("pair").hidden = at("foot").hidden = !pair;
   at("about").hidden = !pair || !study.instructions || found.done > 0;
   if (!pair) return finish(found);
   at("pair").reset();
@@ -94,9 +90,9 @@ function finish(found) {
   if (found.revealed && found.revealed.length) {
     const said = { a: "A", b: "B", same: "the same" };
     at("told").append(make("p", {}, "This is who wrote what:"), make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who wrote what" },
-      make("table", {}, make("thead", {}, make("tr", {}, ...["Pair", "Question", "Answer A", "Answer B", "You preferred"].map((name) => make("th", { scope: "col" }, name)))),
-        make("tbody", {}, ...found.revealed.map((row) => make("tr", {}, make("td", { class: "num" }, String(row.number)), make("td", { class: "text" }, row.question),
-          make("td", {}, row.a), make("td", {}, row.b), make("td", {}, said[row.preference])))))));
+      make("table", {}, make("thead", {}, make("tr", {}, ...["Pair", "A", "B", "You preferred", "Question"].map((name) => make("th", { scope: "col" }, name)))),
+        make("tbody", {}, ...found.revealed.map((row) => make("tr", {}, make("td", { class: "num" }, String(row.number)), make("td", {}, row.a), make("td", {}, row.b),
+          make("td", {}, said[row.preference]), make("td", { class: "text" }, make("div", {}, row.question))))))));
   }
   at("told").hidden = false;
   head.focus();
@@ -108,7 +104,7 @@ function tell(result) {
   const text = make("p", {}, "Answer A was written by ", make("strong", {}, result.revealed.a), ", answer B by ", make("strong", {}, result.revealed.b), ".");
   at("told").replaceChildren(head, text, button);
   at("told").hidden = false;
-  at("pair").hidden = true;
+  at("pair").hidden = at("foot").hidden = true;
   button.addEventListener("click", () => { say(""); next().catch(fail); });
   scrollTo(0, 0);
   head.focus();
@@ -176,6 +172,13 @@ at("pair").addEventListener("input", (event) => {
   if (group) { group.classList.remove("missing"); group.querySelector(".why")?.remove(); }
   remember();
 });
+for (const button of document.querySelectorAll("[data-to]")) {
+  button.addEventListener("click", () => { at(button.dataset.to).scrollIntoView(); at(button.dataset.to).focus({ preventScroll: true }); });
+}
+// What sticks below the notice must know its height, and what is reached by keyboard must not come to lie under what sticks.
+for (const name of ["notice", "answers"]) {
+  new ResizeObserver(() => document.documentElement.style.setProperty(`--${name}`, `${at(name).offsetHeight}px`)).observe(at(name));
+}
 addEventListener("pagehide", () => { if (pair && !at("pair").hidden && localStorage.getItem(memory())) remember(); });
 addEventListener("hashchange", () => location.reload());
 

@@ -48,7 +48,7 @@ def verdict(row: Found) -> str:
 def tables(found: Found) -> dict[str, Table]:
     """The tables by section; those without anything in them are left out."""
     made = {"raters": Table(("rater", "votes", "of", "last vote (UTC)"), tuple(
-        (row["rater"], str(row["done"]), str(row["total"]), row["last_vote"] or "none yet") for row in found["raters"]), _seconds(found))}
+        (row["rater"], str(row["done"]), str(row["total"]), moment(row["last_vote"])) for row in found["raters"]), _seconds(found))}
     if not found["votes"]:
         return made
     made["contests"] = Table(("model", "against", "better", "the same", "worse", "win rate", "95 % interval"), tuple(
@@ -68,6 +68,8 @@ def tables(found: Found) -> dict[str, Table]:
         "The mean is the place on the scale: 0 % is the worst option always, 100 % the best one always.")
     made["unsafe"] = Table(("model", "unsafe", "95 % interval", "judged"), tuple(
         (row["model"], percent(row["share"]), reach(row), str(row["n"])) for row in found["unsafe"]))
+    if not any(row["units"] for row in found["agreement"]):
+        return made
     made["agreement"] = Table(("of what", "scale", "judged by two or more", "said the same", "alpha", "95 % interval"), tuple(
         (row["title"], row["level"], str(row["units"]), percent(row["same"]),
          "" if row["alpha"] is None else signed(row["alpha"]).lstrip("+"),
@@ -87,6 +89,11 @@ def reach(row: Found) -> str:
 def signed(value: float) -> str:
     """A number of two decimals with its sign."""
     return f"{value:+.2f}".replace("-", MINUS)
+
+
+def moment(when: str | None) -> str:
+    """A time to the minute."""
+    return "none yet" if when is None else when[:16].replace("T", " ")
 
 
 def _seconds(found: Found) -> str:
