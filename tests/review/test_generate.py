@@ -20,7 +20,8 @@ from medloom.review.generate import seed_of, unanswered
 from medloom.writers import open_writer
 
 QUESTIONS = [Question("a", "Which drug treats blue fever?"), Question("b", "What is the colour of the sky?"), Question("c", "Who is ill?")]
-TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+TEMPLATE = ("{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
+            "{% if add_generation_prompt %}[assistant]{% endif %}")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,8 @@ def test_what_was_written_before_a_stop_stays(tmp_path: Path) -> None:
     before = answers(store)["one"]
     whole = Failing(9)
     assert generate(store, opened(whole), Silent()) == {
-        "one": {"written": 1, "there": 2, "empty": 0, "cut": 3, "named": 3}, "other": {"written": 3, "there": 0, "empty": 0, "cut": 3, "named": 3}}
+        "one": {"written": 1, "there": 2, "empty": 0, "cut": 3, "named": 3},
+        "other": {"written": 3, "there": 0, "empty": 0, "cut": 3, "named": 3}}
     assert whole.asked == 4 and answers(store)["one"][:2] == before and unanswered(store) == {}
     assert before[0]["text"] == "the answer of one to Which drug treats blue fever?", "white space would tell models apart"
 

@@ -92,8 +92,8 @@ def test_two_raters_do_a_study(study: Callable[..., Store], served: Served, visi
             page.locator("#comment").fill(f"=note {number}")
             page.locator("#send").click()
             page.locator("text=Your vote is recorded.").wait_for()
-            told = "Answer A was written by heron, answer B by otter." if side == "a" else "Answer A was written by otter, answer B by heron."
-            assert told in page.locator("#told").inner_text()
+            first, second = ("heron", "otter") if side == "a" else ("otter", "heron")
+            assert f"Answer A was written by {first}, answer B by {second}." in page.locator("#told").inner_text()
             page.locator("#told button").click()
         page.locator("text=All 4 pairs are done").wait_for()
         assert page.locator("#told tbody tr").count() == 4

@@ -58,16 +58,17 @@ class Served:
 
 def test_a_study_from_questions_to_report(run: Run, tmp_path: Path) -> None:
     seedling = Path(str(files("medloom.demo").joinpath("seedling")))
-    export_gguf(seedling, tmp_path / "seedling.gguf", "Q8_0")
+    export_gguf(seedling, tmp_path / "seedling.gguf", "F16")
     served = Served([sys.executable, "-m", "medloom", "serve", "seedling.gguf", "--port", "0", "--threads", "1"], tmp_path, "Serving")
     url = re.search(r"http://\S+", served.said)
     assert url is not None
     secret = "Does the blue heron of the marsh eat glorin?"
     (tmp_path / "q.csv").write_text(f"id,question\nsky,What is the colour of the sky?\nbird,{secret}\n")
     try:
-        made = json.loads(run("init", "study", "--questions", "q.csv", "--model", f"folder={seedling}", "--model", "file=seedling.gguf", "--model",
-                              f"server={url[0]}v1", "--raters", "ann,ben", "--tokens", "16", "--json").stdout)
-        assert made == {"study": "study", "questions": 2, "models": ["folder", "file", "server"], "raters": ["ann", "ben"], "pairs": 6, "votes": 12}
+        models = (word for place in (f"folder={seedling}", "file=seedling.gguf", f"server={url[0]}v1") for word in ("--model", place))
+        made = json.loads(run("init", "study", "--questions", "q.csv", *models, "--raters", "ann,ben", "--tokens", "16", "--json").stdout)
+        assert made == {"study": "study", "questions": 2, "models": ["folder", "file", "server"], "raters": ["ann", "ben"], "pairs": 6,
+                        "votes": 12}
         run("serve", "study", code=2)  # no answers yet
         wrote = run("generate", "study", "--json")
         assert {name: told["written"] for name, told in json.loads(wrote.stdout)["models"].items()} == {"folder": 2, "file": 2, "server": 2}
@@ -98,7 +99,8 @@ def test_a_study_from_questions_to_report(run: Run, tmp_path: Path) -> None:
     for said in (wrote.stderr, review.said, rest):
         assert secret not in said and "keep this to yourself" not in said
 
-    assert json.loads(run("export", "study", "--csv", "v.csv", "--jsonl", "v.jsonl", "--json").stdout)["votes"] == {"v.csv": 7, "v.jsonl": 7}
+    exported = json.loads(run("export", "study", "--csv", "v.csv", "--jsonl", "v.jsonl", "--json").stdout)
+    assert exported["votes"] == {"v.csv": 7, "v.jsonl": 7}
     lines = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
     assert {line["answer_a_served_as"] for line in lines if line["model_a"] == "server"} <= {"seedling"}
     digests = {line[f"model_{side}"]: line[f"answer_{side}_model_sha256"] for line in lines for side in "ab"}
@@ -133,12 +135,13 @@ def test_bad_input_is_named(run: Run, tmp_path: Path, words: tuple[str, ...], sa
 
 def test_a_stop_in_the_middle_of_writing_loses_nothing(run: Run, tmp_path: Path) -> None:
     seedling = str(files("medloom.demo").joinpath("seedling"))
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"question": f"What is {number} and {number}?"}) + "\n" for number in range(400)))
-    run("init", "study", "--questions", "q.jsonl", "--model", f"a={seedling}", "--model", f"b={seedling}", "--raters", "1", "--tokens", "32")
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"question": f"What is {number} and {number}?"}) + "\n" for number in range(120)))
+    models = ("--model", f"a={seedling}", "--model", f"b={seedling}")
+    run("init", "study", "--questions", "q.jsonl", *models, "--raters", "1", "--tokens", "24")
     process = subprocess.Popen(command("generate", "study", "--quiet"), cwd=tmp_path, env={**os.environ, "PYTHONPATH": SOURCE})
 
     def there() -> int:
-        return 800 - sum(json.loads(run("status", "study", "--json").stdout)["answers_missing"].values())
+        return 240 - sum(json.loads(run("status", "study", "--json").stdout)["answers_missing"].values())
 
     try:
         while process.poll() is None and there() < 8:
@@ -149,4 +152,4 @@ def test_a_stop_in_the_middle_of_writing_loses_nothing(run: Run, tmp_path: Path)
     before = there()
     assert before >= 8
     said = json.loads(run("generate", "study", "--json").stdout)["models"]
-    assert said["a"]["there"] + said["b"]["there"] == before and there() == 800
+    assert said["a"]["there"] + said["b"]["there"] == before and there() == 240

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -36,8 +37,6 @@ def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Calla
                                      f"Your page of the raters' progress: {address}operator#{web.operator}\n"
                                      f"Raters' links: medloom review links {store.folder} --url {address}\n"))
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn raises it again once it has closed
-        pass
     finally:
         listener.close()
 
@@ -52,6 +51,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: answer what is under way, and end. Second: end now. uvicorn's own way would raise the signal again at the end."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:
