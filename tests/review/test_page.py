@@ -125,7 +125,7 @@ def test_a_rater_stops_and_comes_back_to_what_was_begun(study: Callable[..., Sto
     page.locator("#comment").fill("to be gone on with")
     page.reload()
     page.locator("text=Your entries for this pair are back.").wait_for()
-    assert done(page) == "1 of 4 done"
+    assert done(page) == "ann: 1 of 4 done"
     assert page.locator("input[name=preference][value=b]").is_checked() and page.locator("input[name=unsafe-a]").is_checked()
     assert page.locator("#comment").input_value() == "to be gone on with"
     # What is missing is said, marked, and led to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,14 +89,24 @@ def review_generate(folder: Folder, as_json: Json = False, quiet: Quiet = False)
 
 @reviews.command("serve", epilog="Example: medloom review serve cardiology --port 8100")
 def review_serve(folder: Folder, host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-                 port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8100) -> None:
+                 port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8100,
+                 as_json: Json = False, quiet: Quiet = False) -> None:
     """Serve the raters' page, and one for you on which you see how far they are.
 
     Beyond this machine put it behind a server that speaks HTTPS.
     """
+    from ..notice import NOTICE_SHORT
     from ..review import Store, serve
 
-    serve(Store(folder), host=host, port=port)
+    def started(address: str, operator: str) -> None:
+        if as_json:
+            print_json({"study": str(folder), "url": address, "operator": operator})
+            sys.stdout.flush()
+        if not quiet:
+            typer.echo(f"{NOTICE_SHORT}\nServing {folder} at {address}  (Ctrl-C ends it)\nYour page of the raters' progress: {operator}\n"
+                       f"Raters' links: medloom review links {folder} --url {address}", err=True)
+
+    serve(Store(folder), host=host, port=port, started=started)
 
 
 @reviews.command("links", epilog="Example: medloom review links cardiology --url https://review.example.org/ --renew ann")

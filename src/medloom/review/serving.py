@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 
 from ..ledger import Refusal
-from ..notice import NOTICE_SHORT
 from .generate import unanswered
 from .store import Store
 from .web import Web
 
 
-def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Callable[[str], object] = sys.stderr.write) -> None:
-    """Serve a study; what to open is said once it answers. Port 0 takes a free one.
+def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, started: Callable[[str, str], None]) -> None:
+    """Serve a study. `started` is told its address and that of the operator's page once it answers. Port 0 takes a free one.
 
     Raises Refusal where answers are missing, or the port is taken.
     """
@@ -33,9 +31,7 @@ def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, say: Calla
         # No access log: who judged what, and when, is nobody's business.
         server = _Server(uvicorn.Config(web.application(), log_level="warning", access_log=False, server_header=False, ws="none",
                                         lifespan="off", timeout_graceful_shutdown=5),
-                         lambda: say(f"{NOTICE_SHORT}\nServing {store.folder} at {address}  (Ctrl-C ends it)\n"
-                                     f"Your page of the raters' progress: {address}operator#{web.operator}\n"
-                                     f"Raters' links: medloom review links {store.folder} --url {address}\n"))
+                         lambda: started(address, f"{address}operator#{web.operator}"))
         server.run(sockets=[listener])
     finally:
         listener.close()

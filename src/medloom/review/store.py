@@ -67,14 +67,17 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection whose block is done as a whole or not at all. sqlite3.IntegrityError passes through."""
-        with closing(_connect(self.path)) as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.rollback()
-                raise
-            db.commit()
+        try:
+            with closing(_connect(self.path)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                except BaseException:
+                    db.rollback()
+                    raise
+                db.commit()
+        except sqlite3.OperationalError as error:
+            raise Refusal(f"{self.path}: {error}; make room on its disk, or wait until whoever holds it is done") from None
 
 
 def create(folder: Path, study: Study, questions: Sequence[Question]) -> Store:

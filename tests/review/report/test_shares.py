@@ -14,7 +14,8 @@ def test_of_one_mind_many_raters_count_as_one() -> None:
     alone = share(values, list(range(8)))
     many = share([value for value in values for _ in range(12)], [question for question in range(8) for _ in range(12)])
     assert alone is not None and many is not None
-    assert (many.low, many.high) == pytest.approx((alone.low, alone.high)) and many.n == 96
+    assert many.value == alone.value and many.n == 96
+    assert many.low == pytest.approx(alone.low, abs=0.06) and many.low <= alone.low, "how far questions lie apart is a guess from eight"
 
 
 def test_without_spread_it_is_wilson_s_of_the_questions() -> None:
@@ -24,7 +25,7 @@ def test_without_spread_it_is_wilson_s_of_the_questions() -> None:
 
 
 def test_it_covers_the_truth_at_its_level() -> None:
-    """Of 800 studies of 25 questions by 4 raters who agree much, the 95 % interval holds the truth in 93 to 98 %."""
+    """Of 800 studies of 25 questions by 4 raters who agree much, the 95 % interval holds the truth in about 95 %."""
     draw = np.random.default_rng(5)
     held = 0
     for _ in range(800):
@@ -33,4 +34,4 @@ def test_it_covers_the_truth_at_its_level() -> None:
         found = share(votes.ravel().astype(float).tolist(), np.repeat(np.arange(25), 4).tolist())
         assert found is not None
         held += found.low <= 0.6 <= found.high
-    assert 0.93 <= held / 800 <= 0.985
+    assert 0.935 <= held / 800 <= 0.985

@@ -49,7 +49,7 @@ function forget() {
 
 function stand(done, total) {
   at("place").hidden = false;
-  at("count").textContent = `${done} of ${total} done`;
+  at("count").textContent = `${study.rater}: ${done} of ${total} done`;
   at("bar").max = total || 1;
   at("bar").value = done;
 }

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from scipy.stats import norm
+
 from ..export import records
 from ..raters import standing
 from ..store import Store
@@ -23,9 +25,10 @@ def gather(store: Store) -> dict[str, Any]:
     """All that the report says, ready for JSON:
 
     `title`, `models`, `raters` (their standing), `questions`, `votes`, `votes_to_come`; `contests`, for every two models how often the
-    first was preferred, ties as half; `strengths` (Bradley and Terry's, None where the votes have no finite answer); `axes`, for each
-    model how often each option was chosen and the mean place on the scale, as a share; `unsafe`; `agreement` (Krippendorff's alpha);
-    `sides`, how often answer A was preferred, which blind and balanced sides make about half; `seconds`, the median of a vote.
+    first was preferred, ties as half, and whether that is `clear`; `strengths` (Bradley and Terry's, None where the votes have no finite
+    answer); `axes`, for each model how often each option was chosen and the mean place on the scale, as a share; `unsafe`; `agreement`
+    (Krippendorff's alpha); `sides`, how often answer A was preferred, which blind and balanced sides make about half; `seconds`, the
+    median of a vote.
     """
     study, votes, raters = store.study, list(records(store)), standing(store)
     models = [one.name for one in study.models]
@@ -36,7 +39,7 @@ def gather(store: Store) -> dict[str, Any]:
     return {
         "title": study.title, "models": models, "raters": raters, "questions": len({vote["question_id"] for vote in votes}),
         "votes": len(votes), "votes_to_come": sum(row["total"] - row["done"] for row in raters),
-        "contests": [_contest(pair, votes) for pair in study.contests],
+        "contests": [_contest(pair, votes, len(study.contests)) for pair in study.contests],
         "strengths": None if found is None else [{"model": name, **asdict(one)} for name, one in zip(models, found, strict=True)],
         "axes": [_axis(study, axis.key, models, votes) for axis in study.axes],
         "unsafe": [{"model": name, **_share([float(vote[f"unsafe_{side}"]) for vote, side in _sides(name, votes)],
@@ -52,11 +55,14 @@ def _won(vote: Record, model: str) -> float:
     return 0.5 if vote["preferred"] is None else float(vote["preferred"] == model)
 
 
-def _contest(pair: tuple[str, str], votes: Sequence[Record]) -> dict[str, Any]:
+def _contest(pair: tuple[str, str], votes: Sequence[Record], contests: int) -> dict[str, Any]:
     own = [vote for vote in votes if {vote["model_a"], vote["model_b"]} == set(pair)]
     won = [_won(vote, pair[0]) for vote in own]
+    # Of many contests some would look clear by chance; Bonferroni's intervals hold for all of them together.
+    strict = share(won, [vote["question_id"] for vote in own], float(norm.isf(0.025 / contests)))
+    clear = strict is not None and not strict.low <= 0.5 <= strict.high
     return {"first": pair[0], "second": pair[1], "wins": won.count(1.0), "ties": won.count(0.5), "losses": won.count(0.0),
-            **_share(won, [vote["question_id"] for vote in own])}
+            "clear": clear, **_share(won, [vote["question_id"] for vote in own])}
 
 
 def _axis(study: Study, key: str, models: Sequence[str], votes: Sequence[Record]) -> dict[str, Any]:

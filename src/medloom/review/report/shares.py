@@ -6,8 +6,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
-from ...numbers import wilson
+from ...numbers import Z95, wilson
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,12 @@ class Share:
     n: int
 
 
-def share(values: Sequence[float], clusters: Sequence[Hashable]) -> Share | None:
-    """The mean and Wilson's interval at the effective number of votes (Korn and Graubard 1998, Surv Methodol 24:193; with Wilson's in
-    place of the exact interval Franco et al. 2019, J Surv Stat Methodol 7:334). None without values.
+def share(values: Sequence[float], clusters: Sequence[Hashable], z: float = Z95) -> Share | None:
+    """The mean and Wilson's interval, 95 % by default, at the effective number of votes. None without values.
 
-    The effective number is that of independent votes with the standard error that the clusters show, at most the votes there are. Where the
-    clusters show no spread at all, it is the number of clusters.
+    The effective number is that of independent votes with the standard error that the clusters show, at most the votes there are, less
+    for few clusters; where the clusters show no spread at all, it is their number (Korn and Graubard 1998, Surv Methodol 24:193; with
+    Wilson's in place of the exact interval Franco et al. 2019, J Surv Stat Methodol 7:334).
     """
     if not values:
         return None
@@ -36,6 +37,10 @@ def share(values: Sequence[float], clusters: Sequence[Hashable]) -> Share | None
         sums[cluster] = sums.get(cluster, 0.0) + float(value) - mean
     count = len(sums)
     variance = sum(total * total for total in sums.values()) / n**2 * (count / (count - 1) if count > 1 else 1)
-    effective = float(count) if variance < 1e-12 else min(mean * (1 - mean) / variance, float(n))
-    low, high = wilson(mean * effective, effective)  # type: ignore[arg-type]
+    if variance < 1e-12:
+        effective = float(count)
+    else:
+        # A spread that few clusters tell is uncertain itself.
+        effective = min(mean * (1 - mean) / variance, n) * float(t.ppf(0.975, n - 1) / t.ppf(0.975, count - 1)) ** 2
+    low, high = wilson(mean * effective, effective, z)
     return Share(mean, low, high, n)

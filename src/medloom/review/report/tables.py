@@ -24,7 +24,7 @@ class Table:
 
 
 def headline(found: Found) -> str:
-    """The report in a few sentences. "Preferred" stands only where the interval leaves out one half."""
+    """The report in a few sentences. "Preferred" stands only where the votes show it, all contests taken together."""
     if not found["votes"]:
         return "There are no votes yet."
     come = f" {found['votes_to_come']:,} votes are still to come." if found["votes_to_come"] else " All votes are in."
@@ -38,9 +38,9 @@ def verdict(row: Found) -> str:
     if row["share"] is None:
         return f"{row['first']} and {row['second']} were not compared."
     reach = f"{percent(row['share'])}, 95 % interval {percent(row['low'])} to {percent(row['high'])}"
-    if row["low"] > 0.5:
+    if row["clear"] and row["share"] > 0.5:
         return f"{row['first']} was preferred to {row['second']} ({reach})."
-    if row["high"] < 0.5:
+    if row["clear"]:
         return f"{row['second']} was preferred to {row['first']} (which won {reach})."
     return f"No preference is shown between {row['first']} and {row['second']} ({row['first']} won {reach})."
 
@@ -55,8 +55,8 @@ def tables(found: Found) -> dict[str, Table]:
         (row["first"], row["second"], str(row["wins"]), str(row["ties"]), str(row["losses"]), percent(row["share"]), reach(row))
         for row in found["contests"]),
         '"The same" counts as half a win. Votes on the same question are not independent; the intervals know it (Korn and Graubard '
-        f"1998, with Wilson's). Answer A won {percent(found['sides']['share'])} of the votes ({reach(found['sides'])}); each model stood "
-        "there half the time.")
+        "1998, with Wilson's). A model is called preferred only where intervals that hold for all contests together show it. Answer A won "
+        f"{percent(found['sides']['share'])} of the votes ({reach(found['sides'])}); each model stood there half the time.")
     if found["strengths"]:
         made["strengths"] = Table(("model", "log-strength", "95 % interval"), tuple(
             (row["model"], signed(row["value"]), f"{signed(row['low'])} to {signed(row['high'])}") for row in found["strengths"]),
