@@ -40,7 +40,8 @@ def gather(store: Store) -> dict[str, Any]:
         "title": study.title, "models": models, "raters": raters, "questions": len({vote["question_id"] for vote in votes}),
         "votes": len(votes), "votes_to_come": sum(row["total"] - row["done"] for row in raters),
         "contests": [_contest(pair, votes, len(study.contests)) for pair in study.contests],
-        "strengths": None if found is None else [{"model": name, **asdict(one)} for name, one in zip(models, found, strict=True)],
+        "strengths": None if found is None else sorted(
+            ({"model": name, **asdict(one)} for name, one in zip(models, found, strict=True)), key=lambda row: -row["value"]),
         "axes": [_axis(study, axis.key, models, votes) for axis in study.axes],
         "unsafe": [{"model": name, **_share([float(vote[f"unsafe_{side}"]) for vote, side in _sides(name, votes)],
                                             [vote["question_id"] for vote, _ in _sides(name, votes)])} for name in models],

@@ -59,8 +59,8 @@ def _strengths(found: Found) -> str:
     ends = math.ceil(far)
     step = max(1, ends // 3)
     ticks = [(float(value), signed(value).removesuffix(".00") if value else "0") for value in range(-(ends // step) * step, ends + 1, step)]
-    rows = [Dot(row["model"], signed(row["value"]), row["value"], row["low"], row["high"], f"m-{place % 6}")
-            for place, row in enumerate(found["strengths"])]
+    rows = [Dot(row["model"], signed(row["value"]), row["value"], row["low"], row["high"], f"m-{found['models'].index(row['model']) % 6}")
+            for row in found["strengths"]]
     return _plot(dots("strengths-plot", "Strengths", rows, (-ends, ends), ticks, 0))
 
 

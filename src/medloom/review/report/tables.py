@@ -37,12 +37,12 @@ def verdict(row: Found) -> str:
     """One contest in words."""
     if row["share"] is None:
         return f"{row['first']} and {row['second']} were not compared."
-    reach = f"{percent(row['share'])}, 95 % interval {percent(row['low'])} to {percent(row['high'])}"
-    if row["clear"] and row["share"] > 0.5:
-        return f"{row['first']} was preferred to {row['second']} ({reach})."
-    if row["clear"]:
-        return f"{row['second']} was preferred to {row['first']} (which won {reach})."
-    return f"No preference is shown between {row['first']} and {row['second']} ({row['first']} won {reach})."
+    if not row["clear"]:
+        return (f"No preference is shown between {row['first']} and {row['second']} ({row['first']} won {percent(row['share'])}, "
+                f"95 % interval {reach(row)}).")
+    won = row if row["share"] > 0.5 else {**row, "first": row["second"], "second": row["first"], "share": 1 - row["share"],
+                                          "low": 1 - row["high"], "high": 1 - row["low"]}
+    return f"{won['first']} was preferred to {won['second']} ({percent(won['share'])}, 95 % interval {reach(won)})."
 
 
 def tables(found: Found) -> dict[str, Table]:
