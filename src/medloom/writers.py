@@ -67,10 +67,10 @@ class FolderWriter:
         for start in range(0, len(asked), FOLDER_BATCH):
             batch = asked[start:start + FOLDER_BATCH]
             prompts = [self._prompt(one.question, system) for one in batch]
-            longest = max(map(len, prompts))
-            if longest + sampling.tokens > self._engine.context:
-                raise Refusal(f"a question of {longest} tokens and an answer of {sampling.tokens} do not fit the model's context of "
-                              f"{self._engine.context}; lower the tokens of an answer")
+            for one, prompt in zip(batch, prompts, strict=True):
+                if len(prompt) + sampling.tokens > self._engine.context:
+                    raise Refusal(f"question {one.id}: its {len(prompt)} tokens and an answer of {sampling.tokens} do not fit the model's "
+                                  f"context of {self._engine.context}; make a study of shorter answers, or without the question")
             for (found,) in self._engine.generate(prompts, [[one.seed] for one in batch], settings):
                 yield self._until_turn_end(found.ids, found.text, found.ended)
 
@@ -122,7 +122,7 @@ class ServerWriter:
             # Some servers repeat what they were asked, and a question belongs in no log.
             repeated = one.question[:40] in said.message
             reason = "see its log" if repeated else said.message
-            raise Refusal(f"{self._client.url}: refuses a question (HTTP {said.status}: {reason})") from None
+            raise Refusal(f"{self._client.url}: refuses question {one.id} (HTTP {said.status}: {reason})") from None
         except (KeyError, IndexError, TypeError):
             raise Refusal(f"{self._client.url}: its answer is not in OpenAI's form; is it an OpenAI-compatible server?") from None
 

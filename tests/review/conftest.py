@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
 from medloom.ledger import Silent
 from medloom.review import Asked, Candidate, Question, Sampling, Store, Written, create, generate, make_study
@@ -87,21 +88,31 @@ def cast() -> Callable[..., None]:
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[[Store], tuple[str, str]]]:
-    """Serve a study on a free port: its address and the operator's token."""
+def listen() -> Iterator[Callable[[ASGIApp], str]]:
+    """Put an application on a free port: its address."""
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def start(store: Store) -> tuple[str, str]:
-        web, listener = Web(store), socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(web.application(), log_level="warning", access_log=False, lifespan="off"))
+    def start(application: ASGIApp) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         running.append((server, thread))
         while not server.started:
             time.sleep(0.01)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/", web.operator
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     yield start
     for server, thread in running:
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture
+def served(listen: Callable[[ASGIApp], str]) -> Callable[[Store], tuple[str, str]]:
+    """Serve a study: its address and the operator's token."""
+    def start(store: Store) -> tuple[str, str]:
+        web = Web(store)
+        return f"{listen(web.application())}/", web.operator
+
+    return start

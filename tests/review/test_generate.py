@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from medloom.ledger import Refusal, Silent
 from medloom.ledger.files import sha256_file
@@ -134,6 +138,38 @@ def test_another_model_does_not_go_on(tmp_path: Path) -> None:
     other.sha256 = "1" * 64
     with pytest.raises(Refusal, match="is not the model"):
         generate(store, opened(other), Silent())
+
+
+def test_a_server_is_asked_in_openai_s_form_and_may_not_repeat_a_question_in_our_log(tmp_path: Path, listen: Callable[..., str]) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def models(_: Request) -> JSONResponse:
+        return JSONResponse({"data": [{"id": "big", "metadata": {"sha256": "ab" * 32}}, {"id": "small"}]})
+
+    async def chat(request: Request) -> JSONResponse:
+        body = await request.json()
+        asked.append(body)
+        text = body["messages"][-1]["content"]
+        if text == QUESTIONS[2].text:
+            return JSONResponse({"error": {"message": f"I will not answer {text!r}"}}, 400)
+        return JSONResponse({"choices": [{"message": {"content": f" {text.upper()} "}, "finish_reason": "length"}]})
+
+    url = listen(Starlette(routes=[Route("/v1/models", models), Route("/v1/chat/completions", chat, methods=["POST"])]))
+    given = [{"name": "one", "url": f"{url}/v1", "model": "big"}, {"name": "other", "url": f"{url}/v1"}]
+    settings = {"raters": ["ann"], "system": "Be short.", "sampling": {"tokens": 9, "temperature": 0.5}}
+    study = make_study(None, {"models": given, **settings}, seed=3)
+    store = create(tmp_path, study, QUESTIONS)
+    with pytest.raises(Refusal, match=r"refuses question c \(HTTP 400: see its log") as refusal:
+        generate(store, open_writer, Silent())
+    assert QUESTIONS[2].text not in str(refusal.value)
+    (first, *_) = [body for body in asked if body["messages"][-1]["content"] == QUESTIONS[0].text]
+    assert first == {"model": "big", "max_tokens": 9, "temperature": 0.5, "seed": seed_of(3, "a"), "messages": [
+        {"role": "system", "content": "Be short."}, {"role": "user", "content": QUESTIONS[0].text}]}
+    row = answers(store)["one"][0]
+    assert (row["text"], row["cut"], row["template"], row["model_sha256"], row["served_as"]) == (
+        QUESTIONS[0].text.upper(), 1, "server", "ab" * 32, "big")
+    with pytest.raises(Refusal, match="serves 2 models; name one"), open_writer(study.models[1]):
+        pass
 
 
 def test_what_does_not_fit_the_context_is_refused(seedling: Path, tmp_path: Path) -> None:

@@ -137,6 +137,20 @@ def test_a_rater_stops_and_comes_back_to_what_was_begun(study: Callable[..., Sto
         assert db.execute("SELECT count(*) FROM votes").fetchone()[0] == 1
 
 
+def test_on_a_phone_one_looks_at_an_answer_and_comes_back(study: Callable[..., Store], served: Served, visit: Callable[..., Any]) -> None:
+    store = study()
+    address, _ = served(store)
+    page = visit(f"{address}#{new_links(store)['ann']}", PHONE)
+    page.locator("text=Question 1 of 4").wait_for()
+    page.locator("#bias-a label").first.click()
+    page.evaluate("document.addEventListener('click', () => { window.was ??= scrollY; }, { capture: true, once: true })")
+    page.locator("[data-to=head-b]").click()
+    assert page.evaluate("document.activeElement.id") == "head-b"
+    assert 0 <= page.locator("#head-b").bounding_box()["y"] - page.locator("#notice").bounding_box()["height"] < 60, "below the notice"
+    page.locator("#back").click()
+    assert page.evaluate("scrollY === window.was && scrollY > 500") and page.locator("#bias-a input").first.is_checked()
+
+
 def test_a_vote_sent_from_two_windows_counts_once(study: Callable[..., Store], served: Served, visit: Callable[..., Any]) -> None:
     store = study(axes=[])
     address, _ = served(store)
@@ -170,6 +184,8 @@ def test_a_study_is_done_with_the_keyboard_alone(study: Callable[..., Store], se
             assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).closest('label') !== null", box), "in view, under nothing"
             page.keyboard.press("Space")
             page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")  # on a choice it sends nothing: a vote cannot be taken back
+        assert page.locator("#pair").is_visible()
         page.locator("#comment").focus()
         for _ in range(5):
             page.keyboard.press("Tab")

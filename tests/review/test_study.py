@@ -23,6 +23,15 @@ def test_settings_give_way_to_the_command_line(tmp_path: Path) -> None:
     assert [axis.key for axis in study.axes] == ["tone"]
 
 
+def test_models_of_a_settings_file_lie_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[[models]]\nname = "cold"\npath = "m.gguf"\n'
+                    '[[models]]\nname = "hot"\npath = "m.gguf"\nsampling = { temperature = 1.0 }\n')
+    study = make_study(file, {"raters": ["ann"]}, seed=5)
+    assert {one.path for one in study.models} == {str(tmp_path / "m.gguf")}
+    assert [study.sampling_of(name).temperature for name in ("cold", "hot")] == [0.0, 1.0]
+
+
 def test_the_default_axes_are_those_that_were_asked_for() -> None:
     assert {"correctness", "completeness", "harm_extent", "harm_likelihood", "bias", "clarity"} <= {axis.key for axis in AXES}
 

@@ -16,8 +16,9 @@ from .study import Candidate, Sampling
 
 @dataclass(frozen=True)
 class Asked:
-    """One question for a model; `seed` is this answer's own."""
+    """One question for a model; `id` names it where it cannot be answered, `seed` is this answer's own."""
 
+    id: str
     question: str
     seed: int
 
@@ -76,7 +77,7 @@ def unanswered(store: Store) -> Mapping[str, int]:
 def _answer(store: Store, candidate: Candidate, writer: Writer, missing: Sequence[tuple[str, str]], there: int, progress: Progress
             ) -> None:
     sampling = store.study.sampling_of(candidate.name)
-    asked = [Asked(text, seed_of(store.study.seed, ident)) for ident, text in missing]
+    asked = [Asked(ident, text, seed_of(store.study.seed, ident)) for ident, text in missing]
     with progress.task(f"answers of {candidate.name}", total=there + len(missing), unit="answers") as task:
         task.advance(there)
         for (ident, _), one, written in zip(missing, asked, writer.write(asked, store.study.system, sampling), strict=True):

@@ -146,6 +146,7 @@ def make_study(settings: Path | None, given: Mapping[str, Any], *, seed: int) ->
             raise Refusal(f"{settings}: cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Refusal(f"{settings}: not valid TOML: {error}") from None
+        raw["models"] = [_placed(one, settings.parent) for one in raw.get("models", [])]
     for key, value in given.items():
         raw[key] = {**raw.get(key, {}), **value} if isinstance(value, Mapping) else value
     return _validated(raw, settings or Path("study"))
@@ -157,6 +158,13 @@ def read_study(folder: Path) -> Study:
     if not path.is_file():
         raise Refusal(f"{folder}: no study here; make one with: medloom review init {folder} --questions FILE --model NAME=PATH …")
     return _validated(read_json(path), path)
+
+
+def _placed(model: Any, folder: Path) -> Any:
+    """A model's entry with its path, which counts from the settings file, made absolute."""
+    if isinstance(model, dict) and isinstance(model.get("path"), str):
+        return {**model, "path": str((folder / Path(model["path"]).expanduser()).absolute())}
+    return model
 
 
 def _validated(raw: Mapping[str, Any], where: Path) -> Study:

@@ -71,6 +71,7 @@ async function next({ focus = true } = {}) {
   at("about").hidden = !pair || !study.instructions || found.done > 0;
   if (!pair) return finish(found);
   at("pair").reset();
+  left = null;
   complain([]);
   at("question-head").textContent = `Question ${pair.number} of ${found.total}`;
   document.title = `Question ${pair.number} of ${found.total} – ${study.title}`;
@@ -167,14 +168,26 @@ at("pair").addEventListener("submit", async (event) => {
     at("send").disabled = false;
   }
 });
+// Enter on a choice would send the form, and a vote cannot be taken back.
+at("pair").addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input")) event.preventDefault(); });
 at("pair").addEventListener("input", (event) => {
   const group = event.target.closest(".missing");
   if (group) { group.classList.remove("missing"); group.querySelector(".why")?.remove(); }
   remember();
 });
+// On a phone the answers are far from the ratings: there and back to where one was.
+let left = null;
 for (const button of document.querySelectorAll("[data-to]")) {
-  button.addEventListener("click", () => { at(button.dataset.to).scrollIntoView(); at(button.dataset.to).focus({ preventScroll: true }); });
+  button.addEventListener("click", () => {
+    if (at("preference").getBoundingClientRect().top < innerHeight / 2) left = scrollY;
+    at(button.dataset.to).scrollIntoView();
+    at(button.dataset.to).focus({ preventScroll: true });
+  });
 }
+at("back").addEventListener("click", () => {
+  if (left === null) at("preference").scrollIntoView();
+  else scrollTo(0, left);
+});
 // What sticks below the notice must know its height, and what is reached by keyboard must not come to lie under what sticks.
 for (const name of ["notice", "answers"]) {
   new ResizeObserver(() => document.documentElement.style.setProperty(`--${name}`, `${at(name).offsetHeight}px`)).observe(at(name));
