@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from .ledger import Refusal
 from .ledger.files import sha256_file
-from .review.generate import Asked, Writer, Written
+from .review import Asked, Writer, Written
 
 if TYPE_CHECKING:
     from .evaluate.engines.server_client import Client
     from .model import Message
-    from .review.study import Candidate, Sampling
+    from .review import Candidate, Sampling
 
 PLAIN = "plain"
 PLAIN_STOPS = ("\nQuestion:", "\n\n")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..export import records
 from ..raters import standing
@@ -60,7 +60,7 @@ def _contest(pair: tuple[str, str], votes: Sequence[Record], contests: int) -> d
     own = [vote for vote in votes if {vote["model_a"], vote["model_b"]} == set(pair)]
     won = [_won(vote, pair[0]) for vote in own]
     # Of many contests some would look clear by chance; Bonferroni's intervals hold for all of them together.
-    strict = share(won, [vote["question_id"] for vote in own], float(norm.isf(0.025 / contests)))
+    strict = share(won, [vote["question_id"] for vote in own], float(-ndtri(0.025 / contests)))
     clear = strict is not None and not strict.low <= 0.5 <= strict.high
     return {"first": pair[0], "second": pair[1], "wins": won.count(1.0), "ties": won.count(0.5), "losses": won.count(0.0),
             "clear": clear, **_share(won, [vote["question_id"] for vote in own])}

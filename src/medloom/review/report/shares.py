@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from ...numbers import Z95, wilson
 
@@ -41,6 +41,6 @@ def share(values: Sequence[float], clusters: Sequence[Hashable], z: float = Z95)
         effective = float(count)
     else:
         # A spread that few clusters tell is uncertain itself.
-        effective = min(mean * (1 - mean) / variance, n) * float(t.ppf(0.975, n - 1) / t.ppf(0.975, count - 1)) ** 2
+        effective = min(mean * (1 - mean) / variance, n) * float(stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975)) ** 2
     low, high = wilson(mean * effective, effective, z)
     return Share(mean, low, high, n)
