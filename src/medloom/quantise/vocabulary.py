@@ -6,6 +6,7 @@ training did.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from medloom.ledger.files import read_json
 from medloom.model import Tokenizer, load_tokenizer
 from medloom.model.config import ModelConfig
 from medloom.model.encoders import LLAMA3_CONTROL, token_name
+from medloom.model.gguf_head import Value
 from medloom.model.sentencepiece_file import BPE, read_pieces
 
 from .byte_pairs import PRE, from_tiktoken, from_tokenizers
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's numbers for kinds of token, and SentencePiece's
+_SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}  # our names for them, and GGUF's
 _PROBES = ("two  spaces", " leading", "line\nbreak\ttab", "\u00e9\u017f \ufb01 \u00bd")  # what normalisers love to change
 
 
@@ -42,30 +45,39 @@ class Vocabulary:
 
     entries: tuple[Entry, ...]
     merges: tuple[str, ...] | None
-    special: Mapping[str, int]  # by GGUF's names: bos, eos, unk, pad
+    special: Mapping[str, int]  # ids of bos, eos, unk, pad, as far as there are
     add_bos: bool
     add_eos: bool
     add_space_prefix: bool | None = None
     template: str | Sequence[Mapping[str, str]] | None = None
 
-    def write(self, writer: Any) -> None:
-        """Put the vocabulary among a GGUFWriter's keys."""
-        writer.add_tokenizer_model("llama" if self.merges is None else "gpt2")
-        writer.add_tokenizer_pre("default" if self.merges is None else PRE)
-        writer.add_token_list([entry.text for entry in self.entries])
-        writer.add_token_types([entry.kind for entry in self.entries])
-        if self.merges is None:
-            writer.add_token_scores([entry.score for entry in self.entries])
-        else:
-            writer.add_token_merges(list(self.merges))
-        for name, number in self.special.items():
-            getattr(writer, f"add_{name}_token_id")(number)
-        writer.add_add_bos_token(self.add_bos)
-        writer.add_add_eos_token(self.add_eos)
+    def pairs(self) -> dict[str, Value]:
+        """It as a GGUF file's metadata."""
+        texts, kinds, scores = map(list, zip(*self.entries, strict=True))
+        joined: dict[str, Value] = {"tokenizer.ggml.scores": scores}
+        if self.merges is not None:
+            joined = {"tokenizer.ggml.merges": self.merges}
+        found: dict[str, Value] = {
+            "tokenizer.ggml.model": "llama" if self.merges is None else "gpt2",
+            "tokenizer.ggml.pre": "default" if self.merges is None else PRE,
+            "tokenizer.ggml.tokens": texts, "tokenizer.ggml.token_type": kinds, **joined,
+            **{f"tokenizer.ggml.{_SPECIAL[name]}_token_id": number for name, number in self.special.items()},
+            "tokenizer.ggml.add_bos_token": self.add_bos, "tokenizer.ggml.add_eos_token": self.add_eos}
         if self.add_space_prefix is not None:
-            writer.add_add_space_prefix(self.add_space_prefix)
-        if self.template:
-            writer.add_chat_template(self.template)
+            found["tokenizer.ggml.add_space_prefix"] = self.add_space_prefix
+        return found | _template_pairs(self.template)
+
+
+def _template_pairs(template: str | Sequence[Mapping[str, str]] | None) -> dict[str, Value]:
+    """Chat templates as a GGUF file's metadata: the default one, and the others under their names."""
+    given = [{"name": "default", "template": template}] if isinstance(template, str) else template or []
+    named = {re.sub("[^A-Za-z0-9]", "_", entry["name"]): entry["template"]
+             for entry in given if entry.get("name") and entry.get("template")}
+    default = named.pop("default", None)
+    found: dict[str, Value] = {f"tokenizer.chat_template.{name}": text for name, text in named.items()}
+    if named:
+        found["tokenizer.chat_templates"] = list(named)
+    return found if default is None else found | {"tokenizer.chat_template": default}
 
 
 def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
