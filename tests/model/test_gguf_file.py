@@ -116,7 +116,7 @@ def test_sha256sum_reads_the_digest(copy: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "model.gguf: OK\n")
     odd = copy.with_name("new\nline.gguf")
     copy.rename(odd)
-    write_digest(odd)
+    write_digest(odd, gguf_digest(odd))
     assert subprocess.run(["sha256sum", "-c", digest_file(odd).name], cwd=odd.parent, capture_output=True).returncode == 0
     written = subprocess.run(["sha256sum", odd.name], cwd=odd.parent, capture_output=True).stdout
     assert digest_file(odd).read_bytes() == written

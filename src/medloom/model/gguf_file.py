@@ -1,4 +1,4 @@
-"""A GGUF file that is read: whole, unaltered since it was written, and what its metadata say.
+"""A GGUF file as it lies on disk: written whole with its digest, and read only when it is whole and unaltered since.
 
 Nothing in the format tells altered weights from the right ones, and llama.cpp loads a file with two thousand flipped bytes and writes text
 from it. So a digest lies beside each file that is written here, in the form of coreutils' `sha256sum`, and whoever opens the file
@@ -7,13 +7,19 @@ compares.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
+from threading import Event
 
 from ..ledger import Refusal
-from ..ledger.files import sha256_file, write_text
+from ..ledger.files import atomic, sha256_file, write_text
 from .gguf_head import Head, read_head
 
 SETTLED = 2_000_000_000  # nanoseconds after which a further change of a file surely shows in its times
@@ -36,10 +42,49 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_digest(path: Path) -> None:
+def write_digest(path: Path, digest: str) -> None:
     """Write the digest of a GGUF file beside it; `sha256sum -c` reads it, too."""
     name = path.name.replace("\\", "\\\\").replace("\n", "\\n")
-    write_text(digest_file(path), f"{'' if name == path.name else chr(92)}{sha256_file(path)}  {name}\n")
+    write_text(digest_file(path), f"{'' if name == path.name else chr(92)}{digest}  {name}\n")
+
+
+@contextmanager
+def write_gguf(path: Path) -> Iterator[FileIO]:
+    """A file to be written from its first byte to its last, unbuffered; on a clean exit it is whole at `path`, and its digest beside it.
+
+    Another thread computes the digest while the file grows, from what the system still holds in memory.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        with atomic(path) as temporary, temporary.open("wb", buffering=0) as stream:
+            whole = Event()
+            digest = pool.submit(_sha256_growing, temporary.open("rb", buffering=0), whole)
+            try:
+                yield stream
+            except BaseException:
+                stream.truncate(0)  # so that the other thread has no more to read
+                raise
+            finally:
+                whole.set()
+        write_digest(path, digest.result())
+
+
+def append(stream: FileIO, data: bytes | memoryview) -> None:
+    """Write all of it to an unbuffered file, which may take less at a time."""
+    left = memoryview(data)
+    while len(left):
+        left = left[stream.write(left):]
+
+
+def _sha256_growing(stream: FileIO, whole: Event) -> str:
+    """SHA-256 of a file that others append to until it is `whole`."""
+    found, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    with stream:
+        while True:
+            last = whole.wait(0.002)  # before the read: what comes after it must be read, too
+            while count := stream.readinto(buffer):
+                found.update(buffer[:count])
+            if last:
+                return found.hexdigest()
 
 
 def gguf_digest(path: Path) -> str:

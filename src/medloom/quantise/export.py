@@ -17,10 +17,9 @@ from gguf import GGMLQuantizationType
 from torch import Tensor
 
 from medloom.ledger import Progress, Refusal, Silent
-from medloom.ledger.files import atomic
 from medloom.model import weight_shapes
 from medloom.model.config import ModelConfig, UnsupportedModel
-from medloom.model.gguf_file import write_digest
+from medloom.model.gguf_file import append, write_gguf
 from medloom.model.gguf_head import ALIGNMENT, head_bytes
 
 from .metadata import FILE_TYPES, About, shape_pairs
@@ -66,26 +65,24 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, about: About | Non
     factors = _frequency_factors(config)
     tensors = ({} if factors is None else {"rope_freqs.weight": factors}) | weights
     bar = (progress or Silent()).task(f"export {out.name}", len(tensors), "tensors")
-    with bar as task, atomic(out) as temporary:
-        head = head_bytes(
-            {"general.architecture": "llama", **(about or About(model.resolve().name)).pairs(), **shape_pairs(config, type),
-             **vocabulary.pairs()},
-            [(name, tensor.shape, _GGML[_dtype(tensor, type)]) for name, tensor in tensors.items()])
-        with temporary.open("wb", buffering=0) as stream:
-            stream.write(head)
-            parts = _parts(tensors, config, type)
-            converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
-            for part in ahead(parts) if converts else parts:
-                if part is None:
-                    stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-                    task.advance()
-                elif isinstance(part, Weight):
-                    part.copy(stream)
-                else:
-                    write(stream, part)
-            bytes_written = stream.tell()
-    write_digest(out)
-    return {"type": type, "bytes": bytes_written, "tensors": len(tensors), "parameters": config.parameters}
+    head = head_bytes(
+        {"general.architecture": "llama", **(about or About(model.resolve().name)).pairs(), **shape_pairs(config, type),
+         **vocabulary.pairs()},
+        [(name, tensor.shape, _GGML[_dtype(tensor, type)]) for name, tensor in tensors.items()])
+    parts = _parts(tensors, config, type)
+    converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
+    with bar as task, write_gguf(out) as stream:
+        append(stream, head)
+        for part in ahead(parts) if converts else parts:
+            if part is None:
+                append(stream, bytes(-stream.tell() % ALIGNMENT))
+                task.advance()
+            elif isinstance(part, Weight):
+                part.copy(stream)
+            else:
+                write(stream, part)
+        size = stream.tell()
+    return {"type": type, "bytes": size, "tensors": len(tensors), "parameters": config.parameters}
 
 
 def _refuse_others(model: Path, config: ModelConfig) -> None:

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.ledger import Progress, Refusal, Silent
-from medloom.ledger.files import atomic
-from medloom.model.gguf_file import open_gguf, write_digest
+from medloom.model.gguf_file import append, open_gguf, write_gguf
 from medloom.model.gguf_head import ALIGNMENT, Head, TensorInfo, Value, head_bytes, padded, tensor_size
 
 from .ggml import PLAIN, quantise_rows, why_plain
@@ -68,8 +67,9 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
     threads = threads or len(os.sched_getaffinity(0))
     bar = (progress or Silent()).task(f"quantise {out.name}", total, "weights")
     pool = ThreadPoolExecutor(threads)
-    with source.open("rb") as full, atomic(out) as temporary, temporary.open("wb") as stream, pool, bar as task:
-        stream.write(head_bytes(_pairs(head, type, weights), [(planned.info.name, planned.info.shape, planned.type) for planned in plan]))
+    with source.open("rb") as full, write_gguf(out) as stream, pool, bar as task:
+        tensors = [(planned.info.name, planned.info.shape, planned.type) for planned in plan]
+        append(stream, head_bytes(_pairs(head, type, weights), tensors))
 
         def work(job: _Job) -> NDArray[np.uint8]:
             planned, first, last = job
@@ -79,12 +79,11 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
                 raise Refusal(f"{source}: {planned.info.name}: {error}; export a sound model") from None
 
         for (planned, first, last), piece in _in_order(pool, work, _jobs(plan), threads + 1):
-            stream.write(piece.data)
+            append(stream, piece.tobytes())
             if last == planned.info.rows:
-                stream.write(bytes(padded(planned.size, ALIGNMENT) - planned.size))
+                append(stream, bytes(padded(planned.size, ALIGNMENT) - planned.size))
             task.advance((last - first) * planned.info.columns)
         size = stream.tell()
-    write_digest(out)
     figures = {"type": type, "bytes": size, "tensors": dict(sorted(Counter(planned.type.name for planned in plan).items())),
                "written_by": f"gguf {version('gguf')}" if why_plain() else f"xllamacpp {version('xllamacpp')}"}
     return figures if weights is None else figures | {"weighted": sum(planned.importance is not None for planned in plan)}
