@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,7 @@ import pytest
 
 from medloom.ledger import Refusal
 from medloom.model import gguf_file, new_model, train_tokenizer
-from medloom.model.gguf_file import digest_file, gguf_digest, open_gguf, write_digest
+from medloom.model.gguf_file import append, digest_file, gguf_digest, open_gguf, write_digest, write_gguf
 from medloom.quantise import Reference, export_gguf, import_gguf, measure, quantise, read_reference, write_reference
 from medloom.quantise.llama import Decoder
 from medloom.recipe import Shape
@@ -121,6 +123,20 @@ def test_sha256sum_reads_the_digest(copy: Path) -> None:
     written = subprocess.run(["sha256sum", odd.name], cwd=odd.parent, capture_output=True).stdout
     assert digest_file(odd).read_bytes() == written
     open_gguf(odd)
+
+
+def test_the_digest_of_a_growing_file_is_of_all_of_it(tmp_path: Path) -> None:
+    path, parts = tmp_path / "model.gguf", [b"GGUF", b"", random.Random(1).randbytes(3_000_000), b"end"]
+    with write_gguf(path) as stream:
+        for part in parts:
+            append(stream, part)
+            time.sleep(0.02)  # so that the reader waits for what comes next
+    assert digest_file(path).read_text() == f"{hashlib.sha256(b''.join(parts)).hexdigest()}  model.gguf\n"
+    assert path.read_bytes() == b"".join(parts)
+    with pytest.raises(KeyboardInterrupt), write_gguf(tmp_path / "other.gguf") as stream:
+        append(stream, parts[2])
+        raise KeyboardInterrupt
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.gguf", "model.gguf.sha256"]
 
 
 def test_a_digest_goes_by_the_files_name_where_it_lists_several(copy: Path) -> None:
