@@ -150,6 +150,7 @@ def test_weights_that_do_not_cover_the_model_are_refused(tmp_path: Path) -> None
 def test_a_network_is_laid_out_without_torchs_compiler() -> None:
     """Its import takes seconds, and numbers drawn on the meta device would ask for it."""
     code = ("import sys, torch; from medloom.model import Llama, ModelConfig; torch.set_default_device('meta'); "
-            "network = Llama(ModelConfig(64, 32, 32, 1, 2, 2, 16)).bfloat16(); print(network.frequencies.device, 'torch._dynamo' in sys.modules)")
+            "network = Llama(ModelConfig(64, 32, 32, 1, 2, 2, 16)).bfloat16(); "
+            "print(network.frequencies.device, 'torch._dynamo' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["meta", "False"]

@@ -79,7 +79,7 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
                 raise Refusal(f"{source}: {planned.info.name}: {error}; export a sound model") from None
 
         for (planned, first, last), piece in _in_order(pool, work, _jobs(plan), threads + 1):
-            append(stream, piece.tobytes())
+            append(stream, piece.reshape(-1).data)
             if last == planned.info.rows:
                 append(stream, bytes(padded(planned.size, ALIGNMENT) - planned.size))
             task.advance((last - first) * planned.info.columns)
