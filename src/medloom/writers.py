@@ -139,9 +139,9 @@ def _in_file(path: Path) -> Iterator[ServerWriter]:
     import xllamacpp
 
     from .evaluate.engines.server_client import Client
-    from .model.gguf_file import field_value, open_gguf
+    from .model.gguf_file import open_gguf
 
-    template = field_value(open_gguf(path), "tokenizer.chat_template")
+    template = open_gguf(path).value("tokenizer.chat_template")
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.n_ctx, settings.n_parallel = str(path), 0, 1
     # llama.cpp's threads spin as they wait, and lose much where they must share a core.
