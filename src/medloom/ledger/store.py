@@ -109,7 +109,7 @@ class Ledger:
                 described[name] = {"path": str(needed), "digest": digests[name]}
         digest = step.digest(digests)
         folder = self.root / "steps" / f"{step.name}-{digest[:12]}"
-        record = _read_record(folder)
+        record = read_record(folder)
         if record is not None:
             if _whole(folder, record):
                 return Done(folder, record, fresh=False)
@@ -149,7 +149,7 @@ class Ledger:
         """Before anything is built on a step from an earlier run, hold its outputs against its record, once a walk."""
         if done.fresh or done.folder in self._checked:
             return
-        faults = _altered(done.folder, done.record)
+        faults = altered(done.folder, done.record)
         if faults:
             raise Refusal(f"{faults[0]}, so nothing can be built on it; remove {done.folder} and give the same command, to make it anew")
         self._checked.add(done.folder)
@@ -207,7 +207,7 @@ class Ledger:
         if not roads:
             raise Refusal(f"{self.root}: holds no finished run; start one with: medloom run RECIPE --out {self.root}")
         folders = [self.root / "steps" / name for name in roads[-1]["steps"]]
-        found = [(folder, _read_record(folder)) for folder in folders]
+        found = [(folder, read_record(folder)) for folder in folders]
         lost = [folder.name for folder, record in found if record is None]
         if lost:
             raise Refusal(f"{self.root}: the step {lost[0]} is gone; run the recipe again to make it anew")
@@ -229,22 +229,28 @@ class Ledger:
             folder.rename(bin_ / folder.name)
         shutil.rmtree(bin_)
 
-    def verify(self) -> list[str]:
-        """What is wrong with the ledger: broken links, altered records, outputs whose digest differs. Empty where all holds."""
+    def verify(self, only: str | None = None) -> list[str]:
+        """What is wrong with the ledger: broken links, altered records, outputs whose digest differs. Empty where all holds.
+
+        With `only`, the name of a step's folder, of outputs and records that one's are read alone.
+        """
         try:
             entries = self.chain()
         except Refusal as error:
             return [str(error)]
+        standing = _standing(entries)
+        if only is not None and only not in standing:
+            return [f"{self.root / 'steps' / only}: is not in the ledger, or was removed from it"]
         faults = []
-        for name, digest in _standing(entries).items():
+        for name, digest in standing.items() if only is None else [(only, standing[only])]:
             folder = self.root / "steps" / name
-            record = _read_record(folder)
+            record = read_record(folder)
             if record is None:
                 faults.append(f"{folder}: the record is gone")
             elif sha256_file(folder / RECORD) != digest:
                 faults.append(f"{folder / RECORD}: was altered after it was entered")
             else:
-                faults += _altered(folder, record)
+                faults += altered(folder, record)
         return faults
 
     def _lines(self) -> list[str]:
@@ -307,7 +313,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A step's record; None where there is none that is whole."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         record["outputs"], record["output_digest"], record["figures"], record["inputs"]
@@ -316,7 +323,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
+def altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """What of a step's outputs is not as its record says."""
     now, then = _outputs(folder), record["outputs"]
     return [f"{folder / path}: {'differs from' if path in then else 'is not in'} its record"

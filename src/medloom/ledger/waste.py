@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .refusal import Refusal
 from .store import RECORD, STATE, Ledger
 
 
@@ -43,8 +44,10 @@ def find_waste(ledger: Ledger, roads: int = 1, unfinished: bool = False) -> list
     """The folders that none of the last `roads` roads needs, the largest first.
 
     What was made after the last road was walked to its end belongs to a walk that was stopped and may go on, and so does a step that was
-    not finished: both stay unless `unfinished`. Where no road was walked yet, only damaged steps may go.
+    not finished: both stay unless `unfinished`. Raises Refusal where there is no ledger.
     """
+    if not (ledger.root / "ledger.jsonl").is_file():
+        raise Refusal(f"{ledger.root}: holds no ledger; name the folder where a run is kept")
     needed = set[str]().union(*kept_roads(ledger, roads))
     later = _since_last_road(ledger)
     found = []
