@@ -68,11 +68,13 @@ def find_waste(ledger: Ledger, roads: int = 1, unfinished: bool = False) -> list
 
 
 def _since_last_road(ledger: Ledger) -> set[str]:
-    """Folders of steps that were entered after the last road, which no road has named."""
-    steps: set[str] = set()
+    """Folders of steps that were entered after the last road, and that no road has named."""
+    entered: set[str] = set()
+    named: set[str] = set()
     for entry in ledger.chain():
         if entry["kind"] == "road":
-            steps.clear()
+            entered.clear()
+            named.update(entry["steps"])
         elif entry["kind"] == "step":
-            steps.add(entry["folder"])
-    return steps
+            entered.add(entry["folder"])
+    return entered - named
