@@ -14,6 +14,7 @@ from .ledger.show import is_clock
 
 Verdict = Literal["identical", "equivalent", "different"]
 ABSENT = "absent"
+HOW = ("threads", "device", "precision", "layout")  # stand among figures, and say how a step was run
 NUMBERS = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?")
 
 
@@ -114,12 +115,12 @@ def _is_number(value: Any) -> bool:
 
 def _leaves(value: Any, path: tuple[str, ...] = (), about: Mapping[str, Any] | None = None
             ) -> Iterator[tuple[tuple[str, ...], tuple[Any, Mapping[str, Any]]]]:
-    """Single values by their path, each with what the rows around it say they are about. Times, speeds and digests are left out."""
+    """Single values by their path, each with what the rows around it say they are about. Times, speeds, digests and HOW are left out."""
     about = about or {}
     if isinstance(value, Mapping):
         about = {**about, **{key: value[key] for key in ("model", "base", "type", "benchmark") if isinstance(value.get(key), str)}}
         for key, each in value.items():
-            if not is_clock(key) and not key.endswith(("sha256", "digest")):
+            if not is_clock(key) and not key.endswith(("sha256", "digest")) and key not in HOW:
                 yield from _leaves(each, (*path, key), about)
     elif isinstance(value, list):
         for number, each in enumerate(value):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .alike import Answers, Figure, Tolerance, hold_answers, hold_figures, worst
+from .alike import HOW, Answers, Figure, Tolerance, hold_answers, hold_figures, worst
 from .ledger import Done, Ledger, Progress, Refusal
 from .ledger.files import sha256_json, write_json
 from .recipe import Recipe, read_recipe
@@ -44,11 +46,31 @@ def reproduce(run: Path, recipe: Recipe, root: Path, tolerance: Tolerance, progr
     targets = [road.steps[name] for name in then if name in road.steps]
     if not targets:
         raise Refusal(f"{run}: none of its steps is one of this version's; they were {', '.join(then)}")
-    again = walk(road, targets, root, progress, tell, started)
+    with _threads(max((done.record["hardware"].get("threads", 0) for done in then.values()), default=0)):
+        again = walk(road, targets, root, progress, tell, started)
     report = {"run": str(run), "again": str(root), "fresh": again.fresh, "seconds": round(time.monotonic() - started, 2),
               **hold(then, again.done, tolerance)}
     write_json(root / REPORT, report)
     return report
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads, here and in children: sums are taken in another order by more of them. 0 changes nothing."""
+    if not count:
+        yield
+        return
+    import torch
+
+    before, said = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        os.environ.pop("OMP_NUM_THREADS")
+        os.environ |= {} if said is None else {"OMP_NUM_THREADS": said}
 
 
 def hold(then: Mapping[str, Done], now: Mapping[str, Done], tolerance: Tolerance) -> dict[str, Any]:
@@ -100,6 +122,7 @@ def _causes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What the two records of a step do not have in common, in words."""
     causes = [] if then["code"] == now["code"] else [f"other code in {', '.join(now['rooms'])}"]
     causes += _told(_flat(then["params"]), _flat(now["params"]))
+    causes += _told(*({key: record["figures"][key] for key in HOW if key in record["figures"]} for record in (then, now)))
     for name in {**then["inputs"], **now["inputs"]}:
         before, after = then["inputs"].get(name, {}), now["inputs"].get(name, {})
         if before.get("digest") != after.get("digest"):

@@ -7,8 +7,9 @@ own signs, without any network. Anyone verifies with the public key: by `medloom
 
 from __future__ import annotations
 
+import json
 import os
-import re
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .ledger import Ledger, Refusal
-from .ledger.files import write_text
+from .ledger.files import files_at, sha256_file, write_text
 from .ledger.store import SIGNATURE, altered, read_record
 from .model.gguf_file import check_digest
 
@@ -47,7 +48,8 @@ def sign(place: Path, key: Path) -> Path:
     if faults:
         raise Refusal(f"{faults[0]}; mend that before it is signed")
     try:
-        signer = model_signing.signing.Config().use_elliptic_key_signer(private_key=key, password=os.environ.get(PASSWORD) or None)
+        password = os.environ.get(PASSWORD, "").encode() or None  # its hints say text, and what reads it wants bytes
+        signer = model_signing.signing.Config().use_elliptic_key_signer(private_key=key, password=password)
     except OSError as error:
         raise Refusal(f"{key}: {error.strerror}") from None
     except (ValueError, TypeError) as error:
@@ -167,17 +169,22 @@ def _unsigned(verifier: Callable[[], Any], signed: Path, signature: Path) -> lis
     try:
         verifier().verify(signed, signature)
     except Exception as error:  # whatever its reader stumbles over, the signature is not one of these bytes by this key
-        return [f"{signature}: {_reason(signed, error)}"]
+        text = str(error)
+        if text.startswith("Signature mismatch"):
+            return [f"{signature}: {_mismatch(signed, signature)}"]
+        why = "was made by another key" if text.startswith("Key mismatch") else f"is no signature by this key ({type(error).__name__})"
+        return [f"{signature}: {why}"]
     return []
 
 
-def _reason(signed: Path, error: Exception) -> str:
-    text = str(error)
-    differing = ", ".join(re.findall(r"Hash mismatch for '(.+?)': Expected", text))
-    if differing == ".":
+def _mismatch(signed: Path, signature: Path) -> str:
+    """What differs from the list of files and digests that was signed."""
+    if signed.is_file():
         return f"is of other bytes than {signed.name} has now: it was altered, or has gone on since and wants to be signed again"
-    if differing:
-        return f"does not fit, these files were altered since: {differing}"
-    if not text.startswith(("Signature mismatch", "Key mismatch")):
-        return f"is no signature by this key ({type(error).__name__})"
-    return re.sub(r"[\[\]\"]", "", text).removeprefix("Signature mismatch: ").strip().rstrip(".")
+    envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
+    resources = json.loads(b64decode(envelope["payload"]))["predicate"]["resources"]
+    then = {resource["name"]: resource["digest"] for resource in resources}
+    now = {name: sha256_file(file) for name, file in files_at(signed).items() if file != signature and not name.startswith(".git")}
+    said = {"altered since": [name for name in then if now.get(name, then[name]) != then[name]],
+            "gone": sorted(then.keys() - now.keys()), "not among what was signed": sorted(now.keys() - then.keys())}
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
