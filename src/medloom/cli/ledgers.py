@@ -93,6 +93,10 @@ def gc(run: RunFolder, roads: Annotated[int, typer.Option("--keep-roads", min=1,
         return
     for each in waste:
         typer.echo(f"{each.bytes / 1e6:12,.2f} MB  {each.folder.name}  ({each.why})")
-    if not quiet:
-        done = "removed" if yes else "would be removed; nothing was. Remove them with --yes" if waste else "are not needed"
-        typer.echo(f"{len(waste)} folders, {size / 1e6:,.2f} MB {done}", err=True)
+    if quiet:
+        return
+    if not waste:
+        typer.echo("Nothing to remove.", err=True)
+    else:
+        done = "removed" if yes else "would be removed, and nothing was: that takes --yes"
+        typer.echo(f"{len(waste)} folder{'s' * (len(waste) > 1)}, {size / 1e6:,.2f} MB {done}", err=True)
