@@ -7,8 +7,7 @@ redoes its sums; it proves contradictions, never correctness.
 from __future__ import annotations
 
 from ..notice import NOTICE
-from .audit import audit
-from .finding import Finding
+from .audit import Finding, audit
 from .write import check_card, write_card
 
 __all__ = ["NOTICE", "Finding", "audit", "check_card", "write_card"]
