@@ -178,7 +178,7 @@ def test_bad_input_is_one_line_on_stderr_and_code_2(tmp_path: Path, monkeypatch:
 
 
 VERBS = ("demo", "run", "show", "recipe", "corpus", "contamination", "pretrain", "finetune", "evaluate", "export", "serve", "card", "plan",
-         "audit", "chat", "launch")
+         "audit", "chat", "launch", "reproduce", "sign", "verify", "gc")
 
 
 @pytest.mark.parametrize("verb", VERBS)

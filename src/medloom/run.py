@@ -74,7 +74,12 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
     """
     started = time.monotonic() if started is None else started
     road = Road(recipe)
-    targets = road.until(until) if until else list(road.steps.values())
+    return walk(road, road.until(until) if until else list(road.steps.values()), root, progress, tell, started)
+
+
+def walk(road: Road, targets: Sequence[Step], root: Path, progress: Progress, tell: Tell, started: float) -> Run:
+    """`run` as far as some steps of a road."""
+    recipe = road.recipe
     check(road, targets)
     ledger = Ledger(root, watts=recipe.hardware.watts)
     done: dict[str, Done] = {}

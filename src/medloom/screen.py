@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .sweep import Sweep
 
 
+MOST_FIGURES = 30
+
+
 def step_line(name: str, done: Done) -> str:
     """One line about a step that was passed."""
     figures = done.record["figures"]
@@ -170,6 +173,48 @@ def gate_lines(found: Mapping[str, Any], folder: Path) -> list[str]:
             "each with 97.5 % certainty")
     lines.append(f"Smallest file that may ship: {found['smallest'] or 'none'} ({said})")
     return [*lines, f"  picture   {folder / 'quantisation.png'}", f"  cards     {folder / 'cards'}", f"  figures   {folder / 'gate.json'}"]
+
+
+def reproduced_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    """Every step of two runs, the answers that changed, and the figures that are not identical."""
+    from rich.table import Column, Table
+
+    table = Table("step", "output", *(Column(name, justify="right") for name in ("identical", "equivalent", "different")), "why",
+                  title="Run again: outputs, and how many figures are alike", title_justify="left")
+    for row in report["steps"]:
+        table.add_row(row["step"], "states times" if row["output"] == "times" else row["output"],
+                      *(str(row[key] or "") for key in ("identical", "equivalent", "different")), "\n".join(row["why"]))
+    yield table
+    changed = [row for row in report["answers"] if row["verdict"] != "identical"]
+    if changed:
+        numbers = (Column(name, justify="right") for name in ("n", "then", "now", "difference [95 %]"))
+        table = Table("model", "benchmark", *numbers, "verdict", "why", title="Answers that changed", title_justify="left")
+        for row in changed:
+            table.add_row(row["model"], row["benchmark"], str(row["n"] or ""), percent(row["then"]), percent(row["now"]),
+                          "" if row["difference"] is None else _change(row), row["verdict"], row["why"])
+        yield table
+    if report["figures"]:
+        table = Table("figure", Column("then", justify="right"), Column("now", justify="right"), "verdict",
+                      title="Figures that are not identical", title_justify="left")
+        for row in sorted(report["figures"], key=lambda row: str(row["verdict"]))[:MOST_FIGURES]:
+            table.add_row(row["name"], str(row["then"]), str(row["now"]), row["verdict"])
+        yield table
+
+
+def reproduced_lines(report: Mapping[str, Any]) -> list[str]:
+    """The verdict on two runs, what differs between their machines, and where all figures lie."""
+    counts = {key: sum(row[key] for row in report["steps"]) for key in ("identical", "equivalent", "different")}
+    compared = [row for row in report["steps"] if row["output"] != "times"]
+    same = sum(row["output"] == "same" for row in compared)
+    lines = [f"  {name}: {then} then, {now} now" for part in report["machines"].values() for name, (then, now) in part.items()]
+    lines = ["What else differs between the two runs:", *lines] if lines else []
+    tolerance = report["tolerance"]
+    return [*lines,
+            f"{report['verdict']}: {same} of {len(compared)} outputs to the last bit; of {sum(counts.values()):,} figures "
+            + ", ".join(f"{value:,} {key}" for key, value in counts.items()),
+            f"  equivalent: accuracy within {100 * tolerance['accuracy']:g} points with 95 % certainty, other numbers within "
+            f"{100 * tolerance['relative']:g} %; times and speeds are not compared",
+            f"  {report['fresh']} steps were run just now, in {report['seconds']:.1f} s; all figures: {report['again']}/reproduction.json"]
 
 
 def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -7,5 +7,7 @@ from .progress import Bars, Progress, Silent
 from .refusal import Refusal
 from .step import Step, Workspace, ancestry
 from .store import Done, Ledger
+from .waste import Waste, find_waste
 
-__all__ = ["STOPPED", "Bars", "Broken", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Stopped", "Workspace", "ancestry"]
+__all__ = ["STOPPED", "Bars", "Broken", "Done", "Ledger", "Progress", "Refusal", "Silent", "Step", "Stopped", "Waste",
+           "Workspace", "ancestry", "find_waste"]

@@ -111,12 +111,14 @@ def environment() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine: processor, cores this process may use, memory in bytes, accelerators that torch has found."""
+    """The machine: processor, cores this process may use, memory in bytes, threads and accelerators of torch where it is in use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {"processor": _processor(), "cores": cores}
     if "SC_PHYS_PAGES" in os.sysconf_names:
         found["memory_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     torch = sys.modules.get("torch")  # only where a step used it: importing it costs seconds
+    if torch is not None:
+        found["threads"] = torch.get_num_threads()  # sums are taken in another order by more of them
     if torch is not None and torch.cuda.is_available():
         found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found

@@ -39,6 +39,11 @@ def tree(steps: Sequence[Done]) -> list[str]:
     return lines
 
 
+def is_clock(name: str) -> bool:
+    """Whether a figure of this name states a time or a speed, which no run has twice: wall_seconds, tokens_per_second, ..."""
+    return name.endswith(("second", "seconds"))
+
+
 def _line(done: Done) -> str:
     record = done.record
     shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in _telling(record["figures"]))
@@ -48,7 +53,7 @@ def _line(done: Done) -> str:
 def _telling(figures: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """The first figures that are single numbers or words; clock readings are left to the record."""
     plain = [(name, value) for name, value in figures.items() if isinstance(value, Real | str) and not isinstance(value, bool)]
-    return [(name, value) for name, value in plain if not name.endswith(("second", "seconds"))][:PLAIN_FIGURES]
+    return [(name, value) for name, value in plain if not is_clock(name)][:PLAIN_FIGURES]
 
 
 def _plain(value: Any) -> str:

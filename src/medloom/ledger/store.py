@@ -13,7 +13,9 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,7 +32,10 @@ from .refusal import Refusal
 from .step import Step, Workspace, ancestry, code_digest
 
 RECORD, STATE = "record.json", ".state"
+SIGNATURE = "model.sig"  # as OpenSSF model signing calls it: the folder's, and no output of its step
+REMOVED = ".removed"
 GENESIS = "0" * 64
+SETTLED = 2_000_000_000  # nanoseconds: a file that changed less long ago may change again without its time telling
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,20 @@ class Ledger:
         """Hold the ledger for writing; a second writer is refused. Finished steps that the chain lacks are entered."""
         try:
             (self.root / "steps").mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("w")
+            lock = (self.root / ".lock").open("a+")
         except OSError as error:
             raise Refusal(f"{self.root}: cannot keep a ledger here: {error.strerror}; choose another folder with --out") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Refusal(f"{self.root}: another medloom is running here; wait for it or choose another folder with --out") from None
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise Refusal(f"{self.root}: another medloom is running here ({holder}); wait for it or choose another folder with --out"
+                              ) from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+            lock.flush()
             self._mend_chain()
             yield
 
@@ -98,7 +109,7 @@ class Ledger:
                 described[name] = {"path": str(needed), "digest": digests[name]}
         digest = step.digest(digests)
         folder = self.root / "steps" / f"{step.name}-{digest[:12]}"
-        record = _read_record(folder)
+        record = read_record(folder)
         if record is not None:
             if _whole(folder, record):
                 return Done(folder, record, fresh=False)
@@ -114,8 +125,9 @@ class Ledger:
                 leftover.unlink()
         attempts = state / "attempts.jsonl"
         with attempts.open("a") as log:
-            log.write(json.dumps({"started": _now()}) + "\n")
-        earlier = [json.loads(line) for line in attempts.read_text().splitlines()[:-1]]
+            torn = attempts.stat().st_size and not attempts.read_bytes().endswith(b"\n")  # a full disk or a kill cut the last one short
+            log.write("\n" * torn + json.dumps({"started": _now()}) + "\n")
+        earlier = [json.loads(line) for line in attempts.read_text().splitlines()[:-1] if line.endswith("}")]
         started = _now()
         with Meter(self.watts) as meter:
             figures = step.work(Workspace(folder, state, places, progress))
@@ -137,7 +149,7 @@ class Ledger:
         """Before anything is built on a step from an earlier run, hold its outputs against its record, once a walk."""
         if done.fresh or done.folder in self._checked:
             return
-        faults = _altered(done.folder, done.record)
+        faults = altered(done.folder, done.record)
         if faults:
             raise Refusal(f"{faults[0]}, so nothing can be built on it; remove {done.folder} and give the same command, to make it anew")
         self._checked.add(done.folder)
@@ -153,21 +165,23 @@ class Ledger:
     def _digest_files(self, paths: Sequence[Path]) -> list[str]:
         try:
             return self._cached_digests(paths)
-        except sqlite3.DatabaseError:
-            (self.root / "files.sqlite").unlink()
-            return self._cached_digests(paths)
+        except sqlite3.DatabaseError:  # damaged, or the disk is full: the cache is not worth a run
+            (self.root / "files.sqlite").unlink(missing_ok=True)
+            return [sha256_file(path) for path in paths]
 
     def _cached_digests(self, paths: Sequence[Path]) -> list[str]:
+        """By the time of the last change of content or name, which unlike that of the last writing no program can set back."""
         digests = []
         with closing(sqlite3.connect(self.root / "files.sqlite")) as cache, cache:
             cache.execute("create table if not exists files (path text primary key, size int, changed int, sha256 text)")
             for path in paths:
                 stat = path.stat()
-                key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+                key = (str(path.resolve()), stat.st_size, stat.st_ctime_ns)
                 found = cache.execute("select sha256 from files where path = ? and size = ? and changed = ?", key).fetchone()
                 if found is None:
                     found = (sha256_file(path),)
-                    cache.execute("insert or replace into files values (?, ?, ?, ?)", (*key, found[0]))
+                    if time.time_ns() - stat.st_ctime_ns > SETTLED:
+                        cache.execute("insert or replace into files values (?, ?, ?, ?)", (*key, found[0]))
                 digests.append(str(found[0]))
         return digests
 
@@ -193,28 +207,50 @@ class Ledger:
         if not roads:
             raise Refusal(f"{self.root}: holds no finished run; start one with: medloom run RECIPE --out {self.root}")
         folders = [self.root / "steps" / name for name in roads[-1]["steps"]]
-        found = [(folder, _read_record(folder)) for folder in folders]
+        found = [(folder, read_record(folder)) for folder in folders]
         lost = [folder.name for folder, record in found if record is None]
         if lost:
             raise Refusal(f"{self.root}: the step {lost[0]} is gone; run the recipe again to make it anew")
         return [Done(folder, record, fresh=False) for folder, record in found if record is not None]
 
-    def verify(self) -> list[str]:
-        """What is wrong with the ledger: broken links, altered records, outputs whose digest differs. Empty where all holds."""
+    def standing(self) -> dict[str, str]:
+        """Digest of the record of each step that was entered and neither set aside nor removed since, by folder, oldest first."""
+        return _standing(self.chain())
+
+    def remove(self, folders: Mapping[Path, str]) -> None:
+        """Enter for each folder of `steps` that it is removed, and why, then remove it. Needs `opened`.
+
+        A folder leaves `steps` whole, by a renaming, so that a kill between leaves no half of it to be taken for a step.
+        """
+        bin_ = self.root / REMOVED
+        bin_.mkdir(exist_ok=True)
+        for folder, why in folders.items():
+            self._append({"kind": "removed", "folder": folder.name, "why": why})
+            folder.rename(bin_ / folder.name)
+        shutil.rmtree(bin_)
+
+    def verify(self, only: str | None = None) -> list[str]:
+        """What is wrong with the ledger: broken links, altered records, outputs whose digest differs. Empty where all holds.
+
+        With `only`, the name of a step's folder, of outputs and records that one's are read alone.
+        """
         try:
             entries = self.chain()
         except Refusal as error:
             return [str(error)]
+        standing = _standing(entries)
+        if only is not None and only not in standing:
+            return [f"{self.root / 'steps' / only}: is not in the ledger, or was removed from it"]
         faults = []
-        for name, digest in _standing(entries).items():
+        for name, digest in standing.items() if only is None else [(only, standing[only])]:
             folder = self.root / "steps" / name
-            record = _read_record(folder)
+            record = read_record(folder)
             if record is None:
                 faults.append(f"{folder}: the record is gone")
             elif sha256_file(folder / RECORD) != digest:
                 faults.append(f"{folder / RECORD}: was altered after it was entered")
             else:
-                faults += _altered(folder, record)
+                faults += altered(folder, record)
         return faults
 
     def _lines(self) -> list[str]:
@@ -240,7 +276,8 @@ class Ledger:
         if path.exists() and not path.read_bytes().endswith(b"\n"):
             whole = path.read_bytes().rpartition(b"\n")
             path.write_bytes(whole[0] + whole[1])
-        entered = _standing(self.chain())
+        shutil.rmtree(self.root / REMOVED, ignore_errors=True)
+        entered = self.standing()
         waiting = [record.parent for record in (self.root / "steps").glob(f"*/{RECORD}") if record.parent.name not in entered]
         for folder in sorted(waiting, key=lambda f: (f / RECORD).stat().st_mtime_ns):
             shutil.rmtree(folder / STATE, ignore_errors=True)
@@ -263,12 +300,11 @@ class Ledger:
 
 
 def _standing(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Digest of the record of each step that was entered and not set aside since, by folder."""
     standing: dict[str, str] = {}
     for entry in entries:
         if entry["kind"] == "step":
             standing[entry["folder"]] = entry["record"]
-        elif entry["kind"] == "set aside":
+        elif entry["kind"] in ("set aside", "removed"):
             standing.pop(entry["folder"], None)
     return standing
 
@@ -277,7 +313,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A step's record; None where there is none that is whole."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         record["outputs"], record["output_digest"], record["figures"], record["inputs"]
@@ -286,7 +323,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
+def altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """What of a step's outputs is not as its record says."""
     now, then = _outputs(folder), record["outputs"]
     return [f"{folder / path}: {'differs from' if path in then else 'is not in'} its record"
@@ -294,8 +331,9 @@ def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
 
 
 def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name != RECORD and STATE not in f.relative_to(folder).parts]
-    return {f.relative_to(folder).as_posix(): {"sha256": sha256_file(f), "bytes": f.stat().st_size} for f in files}
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name not in (RECORD, SIGNATURE)
+             and STATE not in file.relative_to(folder).parts]
+    return {file.relative_to(folder).as_posix(): {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files}
 
 
 def _whole(folder: Path, record: Mapping[str, Any]) -> bool:
