@@ -33,8 +33,8 @@ def check(place: Path) -> tuple[Path, list[str]]:
         return folder, [*broken, *lost]
     faults = [*broken, *check_card(folder, lineage(_recipe(record), folders), folders)]
     if faults and record.get("code") != code_digest(tuple(record["rooms"])):
-        faults.append("note: this card was written by another version of medloom, which may word and lay out a card otherwise; to tell that "
-                      "from an alteration, check it with the version that wrote it")
+        faults.append("note: this card was written by another version of medloom, which may word and lay out a card otherwise; to tell "
+                      "that from an alteration, check it with the version that wrote it")
     return folder, list(dict.fromkeys(faults))
 
 

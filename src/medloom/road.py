@@ -502,7 +502,8 @@ class Road:
             return write_card(lineage(recipe, space.inputs), space.out, space.inputs, space.progress)
 
         params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
-        self._add(Step("card", work, ("card", "numbers", "summary", "notice", "pages", "plots"), params=params, inputs=inputs, measured=("*",)))
+        rooms = ("card", "numbers", "summary", "notice", "pages", "plots")
+        self._add(Step("card", work, rooms, params=params, inputs=inputs, measured=("*",)))
 
 
 def _read_alike(source: Source) -> dict[str, Any]:

@@ -95,7 +95,8 @@ def _metrics(trail: Trail) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]
     for number, file in enumerate(trail.find("gate:figures/files") or ()):
         place = f"gate:figures/files/{number}"
         add("KL divergence from the model, nats a token", file["type"], f"{place}/kl", (f"{place}/kl_low", f"{place}/kl_high"))
-        add("difference of accuracy to the model", file["type"], f"{place}/pooled/difference", (f"{place}/pooled/low", f"{place}/pooled/high"))
+        pooled = f"{place}/pooled"
+        add("difference of accuracy to the model", file["type"], f"{pooled}/difference", (f"{pooled}/low", f"{pooled}/high"))
     return metrics, keys
 
 
@@ -152,11 +153,8 @@ def _libraries(trail: Trail) -> Iterable[dict[str, Any]]:
     for step in trail.steps.values():
         versions |= {name: version for name, version in (step.get("environment") or {}).items() if name not in ("python", "system")}
     for name, version in sorted(versions.items()):
-        yield {"type": "library", "bom-ref": f"library:{name}", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{_url(version)}"}
-
-
-def _url(version: str) -> str:
-    return version.replace("+", "%2B")
+        purl = f"pkg:pypi/{name}@{version.replace('+', '%2B')}"
+        yield {"type": "library", "bom-ref": f"library:{name}", "name": name, "version": version, "purl": purl}
 
 
 def _licence(name: str) -> dict[str, Any]:

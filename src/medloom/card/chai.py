@@ -88,7 +88,8 @@ def _reliability(card: Card) -> Tree:
             results.append(_result(card, f"Expected calibration error on {row['benchmark']}",
                                    f"evaluate-{model}-{row['benchmark']}:figures/calibration/ece"))
     return _metric("That confidence means what it says.", results, _words(card, "risk"), "Calibration of the probabilities of the options.",
-                   "The benchmarks' own test questions.", "Confidence held against accuracy, answer by answer. Harm in free text was not tested.")
+                   "The benchmarks' own test questions.",
+                   "Confidence held against accuracy, answer by answer. Harm in free text was not tested.")
 
 
 def _unmeasured(goal: str) -> Tree:

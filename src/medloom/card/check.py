@@ -11,10 +11,10 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .manifest import MANIFEST, altered, card_files, write_manifest
+from .manifest import MANIFEST, altered, card_files
 from .recount import recount
 from .trail import Trail
-from .write import MACHINE, write_card
+from .write import MACHINE, PICTURES, write_card
 
 AROUND = 30  # characters of a line that are shown on either side of what differs
 
@@ -26,20 +26,24 @@ def check_card(out: Path, lineage: Mapping[str, Any], folders: Mapping[str, Path
     faults = [*_figures(out, trail), *recount(trail, folders)]
     with TemporaryDirectory() as scratch:
         fresh = Path(scratch)
-        write_card(lineage, fresh, folders)
-        for name, path in card_files(out).items():
-            if path.suffix == ".png":  # other versions draw other bytes; the manifest tells whether a picture was exchanged
-                copyfile(path, fresh / name)
-        write_manifest(fresh, trail, folders)
-        ours, theirs = card_files(fresh), card_files(out)
-        for name in sorted({*ours, *theirs}):
-            if name not in ours:
-                faults.append(f"{name}: does not belong to the card")
-            elif name not in theirs:
-                faults.append(f"{name}: is missing")
-            else:
-                faults += [f"{name}, {told}" for told in _differences(theirs[name].read_bytes(), ours[name].read_bytes())]
-        return faults + _manifest(out, json.loads((fresh / MANIFEST).read_text(encoding="utf-8")))
+        for name, _ in PICTURES.values():  # another version draws other bytes; the manifest tells whether a picture was exchanged
+            if (out / name).is_file():
+                copyfile(out / name, fresh / name)
+        write_card(lineage, fresh, folders, pictures=False)
+        told = dict(_forms(card_files(fresh), card_files(out)))
+        manifest = _manifest(out, json.loads((fresh / MANIFEST).read_text(encoding="utf-8")))
+        return [*faults, *(fault for own in told.values() for fault in own), *(f for f in manifest if f.partition(": ")[0] not in told)]
+
+
+def _forms(ours: Mapping[str, Path], theirs: Mapping[str, Path]) -> Iterator[tuple[str, list[str]]]:
+    """The files of a card that are not as they should be, by name, each with what is wrong."""
+    for name in sorted({*ours, *theirs}):
+        if name not in ours:
+            yield name, [f"{name}: does not belong to the card"]
+        elif name not in theirs:
+            yield name, [f"{name}: is missing"]
+        elif found := list(_differences(theirs[name].read_bytes(), ours[name].read_bytes())):
+            yield name, [f"{name}, {told}" for told in found]
 
 
 def _figures(out: Path, trail: Trail) -> Iterator[str]:

@@ -17,8 +17,8 @@ from .words import LEVEL
 
 INVENTED = ("**The medicine in this model is invented.** Its drugs, diseases and trials do not exist; it was made to show that and how a "
             "model learns, and knows nothing that could be advice.")
-INTENDED = ("Research on how language models learn medicine: reproducing the evaluation below, studying errors, forgetting, calibration and "
-            "quantisation, and as a start for further training.")
+INTENDED = ("Research on how language models learn medicine: reproducing the evaluation below, studying errors, forgetting, calibration "
+            "and quantisation, and as a start for further training.")
 OUT_OF_SCOPE = ("Diagnosis, triage, treatment, dosing, or any decision about a patient, with or without a clinician in between.",
                 "Answering the health questions of the public.",
                 "Any product or service, unless it has been aligned with its use and tested for it, clinically where it touches care.",
@@ -64,8 +64,8 @@ def _lead(trail: Trail, name: str) -> str:
     text = f"{said(name)} was made from {said(base_name(trail.recipe))} by {_made(trail.recipe)}."
     rows = [row for _, row in comparisons(trail) if row["model"] == final(trail) and row.get("difference") is not None]
     shown = [row for row in rows if (row["holm_p"] if row.get("holm_p") is not None else row.get("p_value", 1.0)) < LEVEL]
-    for way, found in (("better", [row for row in shown if row["difference"] > 0]), ("worse", [row for row in shown if row["difference"] < 0]),
-                       ("", [row for row in rows if row not in shown])):
+    better, worse = ([row for row in shown if sign * row["difference"] > 0] for sign in (1, -1))
+    for way, found in (("better", better), ("worse", worse), ("", [row for row in rows if row not in shown])):
         names = ", ".join(said(row["benchmark"]) for row in found)
         if names:
             text += f" It is shown to be {way} than before on {names}." if way else f" No difference is shown on {names}."
@@ -109,5 +109,6 @@ def _limits(trail: Trail) -> Section:
 
 def steps_table(trail: Trail) -> list[str]:
     """The steps of the run, each with the beginnings of its digest and of its code's."""
-    rows = [[said(name), *(f"`{said(str(step.get(field) or '')[:12])}`" for field in ("digest", "code"))] for name, step in trail.steps.items()]
+    rows = [[said(name), *(f"`{said(str(step.get(field) or '')[:12])}`" for field in ("digest", "code"))]
+            for name, step in trail.steps.items()]
     return table(["Step", "Digest", "Code"], rows) if rows else []

@@ -94,7 +94,7 @@ def _certainty(trail: Trail) -> str:
     assumed = [method.startswith("assumed") for method in methods(trail)]
     if assumed and not any(assumed):
         return "as the machine's counters measured it"
-    return "in part measured by the machine's counters and in part an estimate" if not all(assumed) else "an estimate: no meter could be read"
+    return "an estimate: no meter could be read" if all(assumed) else "in part measured by the machine's counters, in part an estimate"
 
 
 def machines(trail: Trail) -> str:

@@ -20,8 +20,8 @@ from .trail import Trail
 ORDER = ("results", "uses", "risk", "contamination", "forgetting", "files", "limits", "data", "training", "environment", "details")
 TITLES = {"results": "What it answers rightly", "uses": "What it is for, and what not", "risk": "Truthfulness, risk and bias",
           "contamination": "Whether it had seen the questions", "forgetting": "What it forgot",
-          "files": "Smaller files and what they lose", "limits": "Limits", "data": "What it was trained on", "training": "How it was trained",
-          "environment": "Energy and carbon", "details": "Model details", "keys": "Where every figure comes from"}
+          "files": "Smaller files and what they lose", "limits": "Limits", "data": "What it was trained on",
+          "training": "How it was trained", "environment": "Energy and carbon", "details": "Model details", "keys": "Where every figure comes from"}
 ABOUT = {
     "results": "Every dot is the share of questions answered rightly, with its 95 % interval; the upright mark is guessing, the dashed one "
                "always giving the commonest answer.",
@@ -31,6 +31,7 @@ ABOUT = {
                   "better.",
     "files": "The difference to the model before quantisation, over all questions, in percentage points with its 95 % interval.",
 }
+MARKS = (("chance", "guessing"), ("majority", "always the commonest answer"))
 _MARK = re.compile(r"\[\^(\d+)\]")
 
 
@@ -72,11 +73,18 @@ def _tiles(card: Card) -> str:
     tiles = []
     for place, row in comparisons(card.trail):
         if row["model"] == final(card.trail):
-            figures = [figure for figure in card.trail.figures if figure.key == f"{place}/accuracy"][:1]
-            chance = f"guessing gives {100 * row['chance']:.1f} %" if row.get("chance") is not None else ""
-            tiles += [f'<div><dt>{escape(row["benchmark"])}</dt><dd><a class="figure" href="#k{figure.mark}" title="{escape(figure.key)}">'
-                      f"{figure.printed} %</a> <small>right; {chance}</small></dd></div>" for figure in figures]
+            right, chance = (_link(card.trail, f"{place}/{field}") for field in ("accuracy", "chance"))
+            told = f"right; guessing gives {chance}" if chance else "right"
+            tiles.append(f'<div><dt>{escape(row["benchmark"])}</dt><dd>{right} <small>{told}</small></dd></div>')
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
+
+
+def _link(trail: Trail, key: str) -> str:
+    """A share that the card states somewhere, as a link to its key; empty where it does not."""
+    for figure in trail.figures:
+        if figure.key == key:
+            return f'<a class="figure" href="#k{figure.mark}" title="{escape(key)}">{escape(figure.printed)}&nbsp;%</a>'
+    return ""
 
 
 def _keys(trail: Trail) -> str:
@@ -109,9 +117,8 @@ class _Plots:
         """Accuracy of every model on every benchmark."""
         if not self.rows:
             return ""
-        parts = []
-        for benchmark in dict.fromkeys(row["benchmark"] for row in self.rows):
-            parts.append((benchmark, SHARES, list(self._scores([row for row in self.rows if row["benchmark"] == benchmark]))))
+        parts = [(benchmark, SHARES, list(self._scores([row for row in self.rows if row["benchmark"] == benchmark])))
+                 for benchmark in dict.fromkeys(row["benchmark"] for row in self.rows)]
         return _figure("results", rows(next(self._idents), "Right answers by benchmark and model", parts))
 
     def _scores(self, own: Sequence[dict[str, Any]]) -> Iterator[Bar]:
@@ -122,10 +129,9 @@ class _Plots:
                     continue
                 seen.add(model)
                 low, high = interval(row if model == row["model"] else {"accuracy": accuracy, "n": row["n"]})
-                marks = tuple((row[key], f"{name} {100 * row[key]:.1f} %") for key, name in (("chance", "guessing"), ("majority", "majority"))
-                              if row.get(key) is not None)
-                yield Bar(model, f"{100 * accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})", accuracy, self._colour(model), (low, high),
-                          marks=marks)
+                marks = tuple((row[key], f"{word} {100 * row[key]:.1f} %") for key, word in MARKS if row.get(key) is not None)
+                told = f"{100 * accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+                yield Bar(model, told, accuracy, self._colour(model), (low, high), marks=marks)
 
     def differences(self) -> str:
         """Paired differences to the model before."""
@@ -133,8 +139,10 @@ class _Plots:
         if not known:
             return ""
         axis = symmetric(max(max(abs(row["low"]), abs(row["high"])) for row in known))
-        parts = [(f"{benchmark}, against {base}", axis, [self._difference(row["model"], row) for row in own])
-                 for (benchmark, base), own in groupby(known, key=lambda row: (row["benchmark"], row["base"]))]
+        pairs = dict.fromkeys((row["benchmark"], row["base"]) for row in known)
+        parts = [(f"{benchmark}, against {base}", axis,
+                  [self._difference(row["model"], row) for row in known if (row["benchmark"], row["base"]) == (benchmark, base)])
+                 for benchmark, base in pairs]
         return _figure("differences", rows(next(self._idents), "Paired differences in points", parts, zero=True))
 
     def _difference(self, name: str, row: dict[str, Any]) -> Bar:
@@ -153,7 +161,8 @@ class _Plots:
 
     def files(self) -> str:
         """What each quantised file loses of the answers."""
-        known = [file for file in self.trail.find("gate:figures/files") or () if file.get("pooled") and file["pooled"].get("low") is not None]
+        files = self.trail.find("gate:figures/files") or ()
+        known = [file for file in files if file.get("pooled") and file["pooled"].get("low") is not None]
         if not known:
             return ""
         axis = symmetric(max(max(abs(file["pooled"]["low"]), abs(file["pooled"]["high"])) for file in known))
@@ -162,4 +171,5 @@ class _Plots:
 
 
 def _figure(key: str, plot: str) -> str:
-    return f'<p class="note">{escape(ABOUT[key])}</p><figure class="plot">{plot}</figure>'
+    told = f"{ABOUT[key]} The same numbers, each with its key, stand in the table below."
+    return f'<p class="note">{escape(told)}</p><figure class="plot">{plot}</figure>'

@@ -25,10 +25,10 @@ def comparisons(trail: Trail) -> list[tuple[str, dict[str, Any]]]:
 
 
 def final(trail: Trail) -> str | None:
-    """The model that the road ends at; None where nothing was compared."""
-    trained = [name for stage, name in (("pretrain", "pretrained"), ("finetune", "finetuned")) if trail.recipe.get(stage)]
-    models = [row["model"] for _, row in comparisons(trail)]
-    return next((name for name in reversed(trained) if name in models), models[-1] if models else None)
+    """The last model of the road that was compared, which is no other's; None where nothing was compared."""
+    others = {model["name"] for model in (trail.recipe.get("evaluate") or {}).get("models") or ()}
+    own = [row["model"] for _, row in comparisons(trail) if row["model"] not in others]
+    return own[-1] if own else None
 
 
 def interval(row: dict[str, Any]) -> tuple[float, float]:

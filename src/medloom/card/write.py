@@ -26,27 +26,20 @@ PICTURES = {"results": (ACCURACY, "Accuracy of each model on each benchmark, wit
             "files": (QUANTISATION, "Size of each file against what it loses")}
 
 
-def write_card(lineage: Mapping[str, Any], out: Path, folders: Mapping[str, Path] | None = None, progress: Progress | None = None
-               ) -> dict[str, Any]:
+def write_card(lineage: Mapping[str, Any], out: Path, folders: Mapping[str, Path] | None = None, progress: Progress | None = None,
+               pictures: bool = True) -> dict[str, Any]:
     """Write README.md (Hugging Face form), card.html (to be read by people), card.json (every figure with its key), the bill of materials,
     CHAI's card, the Hub's results, pictures, and the manifest of them all.
 
     `lineage` holds the recipe, the notice, the records of the steps and the summary; `folders`, where each step lies, has the picture of
-    the gate and the records to be digested. Every figure is looked up in the lineage by a key. Returns how many the card holds.
+    the gate and the records to be digested. Without `pictures` those that lie in `out` already are taken for the card's. Every figure is looked up in the lineage by a key. Returns how many the card holds.
     Raises Uncited where one has no key.
     """
     folders = folders or {}
     with (progress or Silent()).task("model card", 3, "files") as task:
         card = compose(lineage)
-        rows = [row for _, row in comparisons(card.trail)]
-        if rows:
-            from .picture import draw
-
-            draw(rows, out / ACCURACY)
-        drawn = folders["gate"] / QUANTISATION if "gate" in folders else None
-        if drawn is not None and drawn.is_file():
-            with atomic(out / QUANTISATION) as temporary:
-                copyfile(drawn, temporary)
+        if pictures:
+            _draw(card, out, folders.get("gate"))
         task.advance()
         write_text(out / README, _readme(card, out))
         write_text(out / PAGE, html_page(card))
@@ -63,6 +56,17 @@ def write_card(lineage: Mapping[str, Any], out: Path, folders: Mapping[str, Path
     return {"figures": len(card.trail.figures), "footnotes": max((figure.mark for figure in card.trail.figures), default=0)}
 
 
+def _draw(card: Card, out: Path, gate: Path | None) -> None:
+    rows = [row for _, row in comparisons(card.trail)]
+    if rows:
+        from .picture import draw
+
+        draw(rows, out / ACCURACY)
+    if gate is not None and (gate / QUANTISATION).is_file():
+        with atomic(out / QUANTISATION) as temporary:
+            copyfile(gate / QUANTISATION, temporary)
+
+
 def _readme(card: Card, out: Path) -> str:
     figures = card.trail.figures
     body = [f"# {quoted(card.name)}", "", "## Advisory notice", "", f"> **{card.notice}**", ""]
@@ -76,8 +80,8 @@ def _readme(card: Card, out: Path) -> str:
         if picture and (out / picture).is_file():
             body += [f"![{told}]({picture})", ""]
         body += section.tables
-    body += ["## Provenance", "", "Every figure above was looked up in the run's ledger. A key is `step:path`, the path leading through the "
-             "step's record; `medloom card check` looks them all up again.", "", *steps_table(card.trail)]
+    body += ["## Provenance", "", "Every figure above was looked up in the run's ledger. A key is `step:path`, the path leading through "
+             "the step's record; `medloom card check` looks them all up again.", "", *steps_table(card.trail)]
     return "\n".join([*front_matter(card.trail, card.name), markdown("\n".join(body), figures), *_footnotes(figures)]).rstrip() + "\n"
 
 
