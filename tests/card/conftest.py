@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def heldout(bits: float) -> dict[str, Any]:
 
 @pytest.fixture
 def lineage() -> dict[str, Any]:
+    return small_lineage()
+
+
+def small_lineage() -> dict[str, Any]:
     recipe = Recipe.model_validate({
         "name": "small", "world": {"seed": 1}, "base": {"path": "seedling"},
         "corpus": {"sources": [{"name": "guidelines", "format": "guidelines", "path": "g"},
@@ -59,7 +64,7 @@ def lineage() -> dict[str, Any]:
             step("compare", {"comparisons": 3, "rows": rows}),
             step("heldout-base", {"medical": heldout(2.0), "general": heldout(1.5)}),
             step("heldout-finetuned", {"medical": heldout(1.1), "general": heldout(1.6)}),
-            step("export-Q4_K_M", {}, outputs={"model-Q4_K_M.gguf": {"sha256": "0", "bytes": 3_456_789}}),
+            step("export-Q4_K_M", {}, outputs={"model-Q4_K_M.gguf": {"sha256": "0" * 64, "bytes": 3_456_789}}),
             step("gate", {"margins": {"accuracy": 0.01, "kl": 0.01}, "smallest": None, "files": [
                 {"type": "Q4_K_M", "bytes": 3_456_789, "kl": 0.012, "kl_high": 0.018, "kl_99": 0.11, "argmax_agreement": 0.97,
                  "bits_per_byte": 1.105, "base_bits_per_byte": 1.1, "verdict": "not shown",
@@ -77,9 +82,15 @@ def lineage() -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(lineage: dict[str, Any], tmp_path: Path) -> Path:
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A run of the test's own, to be altered."""
+    return Path(shutil.copytree(finished, tmp_path / "run", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder as the ledger leaves it: the lineage's steps with their figures, answers, a model, and the card."""
-    root = tmp_path / "run"
+    root, lineage = tmp_path_factory.mktemp("run") / "run", small_lineage()
     recipe = Recipe.model_validate(lineage["recipe"])
     files = {"pretrain": {"model.safetensors": b"weights"}, "export-Q4_K_M": {"model-Q4_K_M.gguf": b"GGUF" * 10}}
     steps: list[Step] = []

@@ -21,7 +21,8 @@ ORDER = ("results", "uses", "risk", "contamination", "forgetting", "files", "lim
 TITLES = {"results": "What it answers rightly", "uses": "What it is for, and what not", "risk": "Truthfulness, risk and bias",
           "contamination": "Whether it had seen the questions", "forgetting": "What it forgot",
           "files": "Smaller files and what they lose", "limits": "Limits", "data": "What it was trained on",
-          "training": "How it was trained", "environment": "Energy and carbon", "details": "Model details", "keys": "Where every figure comes from"}
+          "training": "How it was trained", "environment": "Energy and carbon", "details": "Model details",
+          "keys": "Where every figure comes from"}
 ABOUT = {
     "results": "Every dot is the share of questions answered rightly, with its 95 % interval; the upright mark is guessing, the dashed one "
                "always giving the commonest answer.",

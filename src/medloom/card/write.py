@@ -16,7 +16,7 @@ from .front import front_matter
 from .hub import eval_results
 from .manifest import write_manifest
 from .page import html_page
-from .prose import markdown, quoted
+from .prose import markdown, quoted, said
 from .results import ACCURACY, QUANTISATION, comparisons
 from .trail import Figure
 
@@ -32,7 +32,8 @@ def write_card(lineage: Mapping[str, Any], out: Path, folders: Mapping[str, Path
     CHAI's card, the Hub's results, pictures, and the manifest of them all.
 
     `lineage` holds the recipe, the notice, the records of the steps and the summary; `folders`, where each step lies, has the picture of
-    the gate and the records to be digested. Without `pictures` those that lie in `out` already are taken for the card's. Every figure is looked up in the lineage by a key. Returns how many the card holds.
+    the gate and the records to be digested. Without `pictures` those that lie in `out` already are taken for the card's. Every
+    figure is looked up in the lineage by a key. Returns how many the card holds.
     Raises Uncited where one has no key.
     """
     folders = folders or {}
@@ -69,7 +70,7 @@ def _draw(card: Card, out: Path, gate: Path | None) -> None:
 
 def _readme(card: Card, out: Path) -> str:
     figures = card.trail.figures
-    body = [f"# {quoted(card.name)}", "", "## Advisory notice", "", f"> **{card.notice}**", ""]
+    body = [f"# {said(card.name)}", "", "## Advisory notice", "", f"> **{card.notice}**", ""]
     for warning in card.warnings:
         body += [f"> {warning}", ""]
     body += [card.lead, ""]
