@@ -52,9 +52,9 @@ def html_page(card: Card) -> str:
 
 
 def _body(card: Card, section: Section, plot: str) -> str:
-    """Words, then the plot, then the tables: behind a click where a plot shows the same."""
+    """Words, then the plot, then the tables: behind a click where a plot shows the same, or where few will want them."""
     tables = _html(card, section.tables)
-    if plot and tables:
+    if tables and (plot or section.key == "training"):
         tables = f"<details><summary>The numbers</summary>{tables}</details>"
     return _html(card, section.words) + plot + tables
 
