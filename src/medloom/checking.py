@@ -31,23 +31,33 @@ def check(place: Path) -> tuple[Path, list[str]]:
     broken = [fault.removeprefix(f"{steps}/") for fault in Ledger(steps.parent).verify() if not _of_a_form(fault, folder)]
     if lost:
         return folder, [*broken, *lost]
-    faults = [*broken, *check_card(folder, lineage(_recipe(record), folders), folders)]
+    try:
+        found = check_card(folder, lineage(Recipe.model_validate(record["params"]["recipe"]), folders), folders)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if not broken:  # records that are as they were written make a card; if these do not, that is no fault of the run
+            raise
+        return folder, [*broken, f"no card can be written from these records: {error!r}"]
+    told = {fault.partition(": ")[0] for fault in broken}
+    faults = [*broken, *(fault for fault in found if fault.partition(": ")[0].removeprefix("../") not in told)]
     if faults and record.get("code") != code_digest(tuple(record["rooms"])):
         faults.append("note: this card was written by another version of medloom, which may word and lay out a card otherwise; to tell "
                       "that from an alteration, check it with the version that wrote it")
-    return folder, list(dict.fromkeys(faults))
+    return folder, faults
 
 
 def _card_folder(place: Path) -> Path:
     """The folder itself where it is a card's; else the card of the run's last road, or the last that the run wrote before."""
-    steps = place / "steps"
-    entered = [steps / str(entry["folder"]) for entry in Ledger(place).chain() if entry["kind"] == "step"] if steps.is_dir() else []
-    written = [folder for folder in entered if folder.name.startswith("card-") and (folder / RECORD).is_file()]
-    found = [path for path in (place, place / "latest" / "card", *reversed(written)) if (path / RECORD).is_file()]
-    if not found or _record(found[0]).get("name") != "card":
+    found = next((path for path in (place, place / "latest" / "card") if (path / RECORD).is_file()), None) or _last_card(place)
+    if found is None or _record(found).get("name") != "card":
         raise Refusal(f"{place}: neither the folder of a run that wrote a card, nor a card's folder in one; write one with: "
                       "medloom card RECIPE")
-    return found[0].resolve()
+    return found.resolve()
+
+
+def _last_card(run: Path) -> Path | None:
+    entered = [run / "steps" / str(entry["folder"]) for entry in Ledger(run).chain() if entry["kind"] == "step"]
+    written = [folder for folder in entered if folder.name.startswith("card-") and (folder / RECORD).is_file()]
+    return written[-1] if written else None
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -68,7 +78,3 @@ def _is_json(path: Path) -> bool:
         return isinstance(json.loads(path.read_text(encoding="utf-8")), Mapping)
     except (OSError, ValueError):
         return False
-
-
-def _recipe(record: Mapping[str, Any]) -> Recipe:
-    return Recipe.model_validate(record["params"]["recipe"])

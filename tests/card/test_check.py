@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from medloom.card.manifest import altered
 from medloom.checking import check
 from medloom.ledger import Refusal
 
@@ -79,9 +80,10 @@ def test_a_byte_of_the_model_is_found(run: Path, step: str, name: str) -> None:
     content = bytearray(path.read_bytes())
     content[3] ^= 1
     path.write_bytes(bytes(content))
-    faults = check(run)[1]
-    assert any(f"{name}: differs from its record" in fault for fault in faults)
-    assert any(f"{name}: is not the file that the manifest names" in fault for fault in faults)
+    (fault,) = check(run)[1]
+    assert fault.endswith(f"{name}: differs from its record")
+    (fault,) = altered(card_of(run), json.loads((card_of(run) / "manifest.json").read_text()))
+    assert f"{name}: is not the file that the manifest names" in fault
 
 
 def test_a_picture_that_was_exchanged_is_found(run: Path) -> None:
@@ -139,3 +141,23 @@ def test_a_folder_without_a_card_is_refused(tmp_path: Path, run: Path) -> None:
 def test_the_check_does_not_depend_on_where_the_run_lies(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "elsewhere", symlinks=True)
     assert check(tmp_path / "elsewhere")[1] == []
+
+
+def test_a_record_that_no_card_can_be_written_from_is_a_fault(run: Path) -> None:
+    path = run / "latest" / "compare" / "record.json"
+    path.write_text(path.read_text().replace('"rows"', '"lines"', 1))
+    faults = check(run)[1]
+    assert any("was altered after it was entered" in fault for fault in faults)
+    assert any("no card can be written from these records" in fault for fault in faults)
+
+
+def test_a_broken_chain_is_a_fault(run: Path) -> None:
+    chain = run / "ledger.jsonl"
+    chain.write_text(chain.read_text().replace('"entered": "2', '"entered": "3', 1))
+    assert any("does not follow the line before" in fault for fault in check(run)[1])
+
+
+def test_the_last_card_is_found_after_a_road_that_wrote_none(run: Path) -> None:
+    (run / "latest" / "card").unlink()
+    (folder,) = (run / "steps").glob("card-*")
+    assert check(run) == (folder.resolve(), [])
