@@ -20,9 +20,9 @@ def section(lineage: dict[str, Any], folder: Path, title: str) -> str:
 def answers(confidence: float, accuracy: float) -> dict[str, Any]:
     return step("evaluate-finetuned-invented", {
         "n": 60, "accuracy": accuracy, "position_p": 0.004,
-        "calibration": {"n": 60, "accuracy": accuracy, "confidence": confidence, "overconfidence": confidence - accuracy, "ece": 0.2,
-                        "brier": 0.4},
-        "contamination": {"clean": {"n": 50, "accuracy": 0.76}, "contaminated": {"n": 10, "accuracy": 0.9}, "untested": None, "gain": 0.02}})
+        "calibration": {"n": 60, "accuracy": accuracy, "confidence": confidence, "overconfidence": confidence - accuracy,
+                        "ece": 0.2, "brier": 0.4},
+        "contamination": {"clean": {"n": 50, "accuracy": 0.76}, "contaminated": {"n": 10, "accuracy": 0.9}, "untested": None}})
 
 
 @pytest.mark.parametrize("confidence, verdict", [(0.95, "it is too sure of itself"), (0.6, "it is not too sure of itself on average")])
