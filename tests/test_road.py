@@ -83,6 +83,9 @@ def test_the_summary_keeps_the_fields_that_others_read(walked: tuple[Path, dict[
     for row in summary["quantisation"]:
         assert row["kl"] >= 0 and 0 <= row["argmax_agreement"] <= 1 and row["bytes"] > 0
     assert all(stage["seconds"] >= 0 and stage["peak_mb"] > 0 for stage in summary["stages"])
+    assert {row["stage"] for row in summary["plan"]} == {"pretrain", "finetune"}
+    assert all(row["tokens_ratio"] == 1 and 0.8 < row["memory_ratio"] < 1.25 and row["seconds"] > 0 for row in summary["plan"])
+    assert all(row["verdict"] in ("passes", "not shown") for row in summary["quantisation"])
 
 
 def test_the_passport_of_what_was_read_ships_with_the_model(walked: tuple[Path, dict[str, Any]]) -> None:

@@ -241,7 +241,7 @@ class Road:
                 return run_job(job, space.progress)
 
             self.models["pretrained"] = self._add(Step(
-                "pretrain", pretrained, ("train", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
+                "pretrain", pretrained, ("train", "schedule", "passport", "model"), params=_trained_alike(pretraining, seed, "epochs"),
                 inputs={"model": self.models["base"], "tokens": self._tokens}))
         if finetuning is not None:
             written = self._add_examples(finetuning)
@@ -257,7 +257,7 @@ class Road:
                 return run_job(job, space.progress)
 
             step = self._add(Step(
-                "finetune", finetuned, ("train", "passport", "model"), params=_trained_alike(finetuning, own_seed),
+                "finetune", finetuned, ("train", "schedule", "passport", "model"), params=_trained_alike(finetuning, own_seed),
                 inputs={"model": self.models[self.final], "examples": written, **more}))
             if not self._ends_with_adapter:
                 self.models["finetuned"] = step

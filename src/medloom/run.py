@@ -47,8 +47,8 @@ def _check_files(targets: Sequence[Step]) -> None:
 
 def _check_fit(recipe: Recipe, base: Step | Path) -> None:
     """Refuse settings and layouts that the base model does not fit, where its config.json tells it before any work is done."""
+    from .fit import check_fit
     from .model import ModelConfig
-    from .train import check_fit
 
     if isinstance(base, Path) and (base / "config.json").is_file():
         for stage in (recipe.pretrain, recipe.finetune):
@@ -86,7 +86,7 @@ def run(recipe: Recipe, root: Path, progress: Progress, tell: Tell, until: str |
         fresh = sum(result.fresh for result in done.values())
         seconds = time.monotonic() - started
         recorded = sum(float(result.record["wall_seconds"]) for result in done.values())
-        summary = summarise(done, root, seconds if fresh == len(done) else recorded)
+        summary = summarise(recipe, done, root, seconds if fresh == len(done) else recorded)
         if fresh or not (root / "summary.json").exists():
             write_json(root / "summary.json", summary)
     return Run(root, done, fresh, seconds, summary)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .ledger import Done
+from .ledger import Done, Refusal
 from .ledger.files import write_json
 from .notice import NOTICE
 from .recipe import Recipe
@@ -34,15 +34,29 @@ def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
             "summary": _results(records)}
 
 
-def summarise(done: Mapping[str, Done], root: Path, seconds: float) -> dict[str, Any]:
-    """The content of summary.json: results, seconds and peak memory (megabytes) of each stage, and where things lie."""
+def summarise(recipe: Recipe, done: Mapping[str, Done], root: Path, seconds: float) -> dict[str, Any]:
+    """The content of summary.json: results, seconds and peak memory (megabytes) of each stage, plans and what came, where things lie."""
     records = {name: result.record for name, result in done.items()}
     stages = [{"name": name, "seconds": r["wall_seconds"], "peak_mb": r["peak_mb"]} for name, r in records.items()]
     card = done.get("card")
     kept = ("pretrain", "finetune", "export", "card")
     files = {name: str(result.folder) for name, result in done.items() if name.partition("-")[0] in kept}
-    return {"seconds": round(seconds, 2), "stages": stages, **_results(records), "files": files,
+    return {"seconds": round(seconds, 2), "stages": stages, **_results(records), "plan": _plan(recipe, records), "files": files,
             "card": str(card.folder / "README.md") if card else None, "ledger": str(root / "ledger.jsonl")}
+
+
+def _plan(recipe: Recipe, records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each training stage as it was planned, and as it came; empty where no plan can be made."""
+    from .plan import against, plan
+
+    trained = {name: records[name] for name in ("pretrain", "finetune") if name in records}
+    if not trained:
+        return []
+    try:
+        planned = plan(recipe, tokens={name: record["figures"]["tokens"] for name, record in trained.items()})
+    except Refusal:
+        return []
+    return [against(record, planned) for record in trained.values()]
 
 
 def _results(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ import torch.distributed as dist
 import torch.distributed.pipelining  # the same, for stages
 from torch.distributed.tensor import DTensor
 
+from medloom.fit import ROWS
 from medloom.ledger import Silent
 from medloom.model import ModelConfig, load_weights
 from medloom.recipe import Layout, Training
-from medloom.train.check import ROWS
 from medloom.train.data import Row
 from medloom.train.engine import Engine
 from medloom.train.gradients import gradient_norm

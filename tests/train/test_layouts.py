@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from medloom.fit import check_fit
 from medloom.ledger import Refusal
 from medloom.model import Llama, ModelConfig, save_model
 from medloom.recipe import Layout, Training
-from medloom.train.check import check_fit
 from medloom.train.pipeline import parts
 
 WORKER = Path(__file__).with_name("layouts.py")

@@ -21,10 +21,11 @@ from torch.nn import functional as F
 from medloom.ledger import Refusal, Silent
 from medloom.model import ModelConfig, TokenStoreWriter, extend_tokenizer, load_model, load_tokenizer
 from medloom.recipe import Finetuning, Training
+from medloom.schedule import rate
 from medloom.train import Diverged, finetune, pretrain
 from medloom.train.data import batch, open_corpus
 from medloom.train.learner import Learner, cross_entropy
-from medloom.train.optimise import adamw, rate
+from medloom.train.optimise import adamw
 
 BASIC: dict[str, Any] = {"length": 32, "batch": 8, "micro_batch": 8, "rate": 3e-3, "precision": "fp32", "device": "cpu"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from medloom.model import ModelConfig
-from medloom.plan.memory import memory
+from medloom.plan.memory import Way, memory
 from medloom.recipe import Layout, Training
 from medloom.train.rehearsal import rehearse
 
@@ -25,7 +25,7 @@ MERELY = Training(length=4096, batch=512, micro_batch=64)
 def test_what_ranks_hold_is_what_the_plan_says(config: ModelConfig, layout: dict[str, Any]) -> None:
     split = Layout(**layout)
     found = rehearse(config, split, MERELY)
-    planned = memory(config, split, sequences=1, length=4096, accumulation=8, low_precision=True)
+    planned = memory(config, split, Way(2, compiled=True, accelerated=True, cast=False), rows=1, length=4096, accumulation=8)
     states = planned.weights_gb + planned.gradients_gb + planned.optimiser_gb
     assert found.ranks == split.processes
     assert found.states_gb == pytest.approx(states, rel=2e-3)  # of tensor parallelism the norms, which every rank has whole

@@ -7,9 +7,8 @@ redoes its sums; it proves contradictions, never correctness.
 from __future__ import annotations
 
 from ..notice import NOTICE
-from .audit import audit
+from .audit import Finding, audit
 from .check import check_card
-from .finding import Finding
 from .prose import Uncited
 from .write import write_card
 

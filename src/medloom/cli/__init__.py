@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from .common import app
-from . import road, cards, quantising, evaluation, corpus, judging, models, serving
+from . import road, cards, planning, quantising, evaluation, corpus, judging, models, serving, reviewing
 
-__all__ = ["app", "cards", "corpus", "evaluation", "judging", "main", "models", "quantising", "road", "serving"]
+__all__ = ["app", "cards", "corpus", "evaluation", "judging", "main", "models", "planning", "quantising", "reviewing", "road", "serving"]
 
 OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # the machine's refusals, which its owner can mend
 

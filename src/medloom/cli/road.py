@@ -184,29 +184,6 @@ def recipe_check(recipe: RecipeFile, set_: Set = None, as_json: Json = False, qu
         typer.echo(f"{recipe}: good. {len(road.steps)} steps: {', '.join(road.steps)}")
 
 
-@app.command(epilog="Example: medloom plan recipes/meditron-7b.toml --utilisation 0.4")
-def plan(recipe: RecipeFile, set_: Set = None,
-         utilisation: Annotated[float | None, typer.Option(min=0, max=1, help="Share of peak that training reaches.")] = None,
-         rehearse: Annotated[bool, typer.Option("--rehearse", help="Build the layout's ranks too, without memory, and see that they fit.")
-                             ] = False,
-         as_json: Json = False, quiet: Quiet = False) -> None:
-    """Tell parameters, FLOPs, memory, time, cost, energy and carbon of a recipe before it runs."""
-    from dataclasses import asdict
-
-    from ..plan import describe
-    from ..plan import plan as estimate
-
-    read = recipe_of(recipe, set_)
-    found = estimate(read, utilisation=utilisation)
-    built = rehearsed(read) if rehearse else None
-    if as_json:
-        print_json(asdict(found) | ({"rehearsal": asdict(built) | {"states_gb": built.states_gb}} if built is not None else {}))
-    else:
-        typer.echo(describe(found))
-        if built is not None:
-            typer.echo(f"  {built}")
-
-
 def _seeds(words: list[str]) -> list[int]:
     """`--seeds 1 2 3` and `--seeds 1,2,3` are these seeds, `--seeds 3` those from 1 to 3."""
     from ..ledger import Refusal

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..ledger import Refusal
 from ..model import flops_per_token
 from ..model.config import ModelConfig, UnsupportedModel
-from ..recipe import Recipe, Shape
+from ..recipe import Lora, Recipe, Shape
 
 
 def _llama(vocabulary: int, hidden: int, feed_forward: int, layers: int, heads: int, kv_heads: int, context: int) -> ModelConfig:
@@ -53,12 +53,30 @@ def network(recipe: Recipe, model_folder: Path | None = None) -> tuple[ModelConf
                   f"or name a published base in base.name ({', '.join(PUBLISHED)})")
 
 
-def tokens_flops(config: ModelConfig, length: int) -> tuple[float, float]:
+def adapter_parameters(config: ModelConfig, lora: Lora | None) -> int:
+    """Weights that adapters add, and alone learn: rank x (inputs + outputs) of each target, and for DoRA its outputs once more."""
+    if lora is None:
+        return 0
+    hidden, heads, kv_heads = config.hidden_size, config.heads * config.head_size, config.kv_heads * config.head_size
+    shapes = {"q_proj": (hidden, heads), "k_proj": (hidden, kv_heads), "v_proj": (hidden, kv_heads), "o_proj": (heads, hidden),
+              "gate_proj": (hidden, config.intermediate_size), "up_proj": (hidden, config.intermediate_size),
+              "down_proj": (config.intermediate_size, hidden)}
+    return config.layers * sum(lora.rank * (inputs + outputs) + lora.dora * outputs
+                               for inputs, outputs in (shapes[target] for target in lora.targets))
+
+
+def tokens_flops(config: ModelConfig, length: int, lora: Lora | None = None) -> tuple[float, float]:
     """FLOPs to train on one token: (6 N, 6 N + attention).
 
-    6 N is 2 N forward and 4 N backward over all N parameters (Kaplan et al. 2020, arXiv:2001.08361); the second is `flops_per_token`.
+    6 N is 2 N forward, 2 N back to the activations and 2 N to the weights (Kaplan et al. 2020, arXiv:2001.08361); the second is
+    `flops_per_token`. Under adapters the last third is theirs alone: 4 N + 6 of theirs.
     """
-    return 6.0 * config.parameters, flops_per_token(config, length)
+    dense, with_attention = 6.0 * config.parameters, flops_per_token(config, length)
+    if lora is None:
+        return dense, with_attention
+    looked_up = 0 if config.tied else config.vocab_size * config.hidden_size
+    change = 6.0 * adapter_parameters(config, lora)
+    return dense + change - 2.0 * config.parameters, with_attention + change - 2.0 * (config.parameters - looked_up)
 
 
 def _read(folder: Path) -> ModelConfig:

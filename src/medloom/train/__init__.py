@@ -8,19 +8,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .check import check_fit
 from .job import Job, run_job
 
 if TYPE_CHECKING:
     from .adapters import merge_folder
     from .loop import Diverged
+    from .probing import Probe, probe
     from .rehearsal import Rehearsal, rehearse
     from .stages import finetune, pretrain
 
-__all__ = ["Diverged", "Job", "Rehearsal", "check_fit", "finetune", "merge_folder", "pretrain", "rehearse", "run_job"]
+__all__ = ["Diverged", "Job", "Probe", "Rehearsal", "finetune", "merge_folder", "pretrain", "probe", "rehearse", "run_job"]
 
-_COMPUTES = {"Diverged": "loop", "Rehearsal": "rehearsal", "finetune": "stages", "merge_folder": "adapters", "pretrain": "stages",
-             "rehearse": "rehearsal"}
+_COMPUTES = {"Diverged": "loop", "Probe": "probing", "Rehearsal": "rehearsal", "finetune": "stages", "merge_folder": "adapters",
+             "pretrain": "stages", "probe": "probing", "rehearse": "rehearsal"}
 
 
 def __getattr__(name: str) -> Any:

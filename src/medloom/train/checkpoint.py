@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from ..ledger import Refusal
 from ..ledger.files import read_json, sha256_file, write_json
+from ..model import local
 from .mesh import Ranks
 
 # torch says so each time a process that is alone saves or loads, although it is told.
@@ -47,6 +48,7 @@ class Checkpoints:
         self._group = dist.new_group(backend="gloo") if ranks.mesh is not None else None
         self._writing: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self.copied = 0  # bytes of the copy that is being written
         state.mkdir(parents=True, exist_ok=True)
 
     def restore(self) -> int:
@@ -82,7 +84,9 @@ class Checkpoints:
             temporary.mkdir()
         if self._group is not None:
             dist.barrier(self._group)
-        future: Any = async_save(self._tensors(), storage_writer=FileSystemWriter(temporary, sync_files=True),
+        tensors = self._tensors()
+        self.copied = sum(local(tensor).nbytes for tensor in tensors.values())
+        future: Any = async_save(tensors, storage_writer=FileSystemWriter(temporary, sync_files=True),
                                      process_group=self._group, no_dist=self._group is None)
         self._writing = threading.Thread(target=self._complete, args=(future, temporary, step, updates))
         self._writing.start()
@@ -104,6 +108,7 @@ class Checkpoints:
             future.result()
             rank = 0 if self._group is None else dist.get_rank()
             digests = {path.name: sha256_file(path) for path in temporary.glob(f"__{rank}_*")}
+            self.copied = 0
         except BaseException as error:  # handed to whoever waits for it, on every rank
             # torch's writer says of a full disk anything but that.
             full = shutil.disk_usage(self.state).free < sum(tensor.nbytes for tensor in self._tensors().values())

@@ -21,13 +21,15 @@ import numpy as np
 import torch
 
 from ..ledger import Progress, Refusal, Stopped
+from ..schedule import rate
 from .checkpoint import Checkpoints, Metrics
 from .data import Rows, hashed
 from .engine import Engine
 from .gradients import gradient_norm, scale_gradients
+from .held import Held
 from .loader import Loaded, Loader
 from .mesh import DATA
-from .optimise import adamw, rate
+from .optimise import adamw
 from .watch import Watch
 
 REMEMBERED = 100  # losses before a step that tell what is usual
@@ -71,7 +73,8 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
     loader = Loader(rows, size=settings.batch, vocab_size=engine.vocabulary, start=done, steps=steps, rank=ranks.data,
                     ranks=ranks.layout.data, device=ranks.device)
     opened = watched(done) if watched is not None else nullcontext(Watch((), 0.0, None))
-    with loader, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
+    held = Held(ranks.device, parameters.values(), lambda: checkpoints.copied)
+    with loader, held, _asked_to_stop() as asked, opened as told, progress.task(name, total=steps, unit="steps") as task:
         if done or checkpoints.damaged:
             lost = f"; {', '.join(path.name for path in checkpoints.damaged)} damaged and passed over" if checkpoints.damaged else ""
             task.advance(done, f"going on from step {done}{lost}")
@@ -106,7 +109,7 @@ def train(engine: Engine, rows: Rows, *, name: str, state: Path, identity: Mappi
         "first_loss": losses[0], "last_loss": losses[-1],
         "precision": "bf16" if engine.precision == torch.bfloat16 else "fp32", "device": ranks.device.type,
         "layout": ranks.layout.model_dump(mode="json"), "training_seconds": seconds, "saving_seconds": saving,
-        "waited_seconds": loader.waited, "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
+        "waited_seconds": loader.waited, "memory_gb": held.peak_gb, "tokens_per_second": (tokens - before) / max(seconds, 1e-9)})
 
 
 def _step(engine: Engine, optimiser: torch.optim.Optimizer, batch: Loaded, past: list[dict[str, Any]], step: int, steps: int,

@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from ..fit import ROWS, check_fit
 from ..ledger import Refusal
 from ..model import ModelConfig, local, weight_shapes
 from ..recipe import Layout, Training
-from .check import ROWS, check_fit
 from .engine import Engine
 from .mesh import Ranks, grid
 

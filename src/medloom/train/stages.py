@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..fit import ROWS, check_fit
 from ..ledger import Progress, Refusal
 from ..ledger.files import sha256_json
 from ..model import Llama, ModelConfig, Tokenizer, carry_tokenizer, flops_per_token, load_tokenizer, load_weights, save_model
 from ..passport import EMPTY, FILE, join_sketches, read_sketch, sketch_of
 from ..recipe import Finetuning, Layout, Lora, Training
 from .adapters import adapt, initialise_adapters, merge_adapter, save_adapter
-from .check import ROWS, check_fit
 from .data import Rows, StreamRows, WholeRows, in_epochs, interleaved, open_corpus
 from .device import choose_device, choose_precision
 from .engine import Engine

@@ -1,4 +1,4 @@
-"""Size against loss: what each file saves, and what it costs."""
+"""Size against loss: what each file saves, and what it costs, a row for each."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ _MARKERS = {"passes": "o", "not shown": "s", "fails": "X"}  # told apart without
 
 
 def draw_losses(rows: Sequence[Mapping[str, Any]], margins: Margins, path: Path) -> None:
-    """Write a PNG: KL divergence and change of accuracy over megabytes, with 95 % intervals and margins; the same rows, the same bytes.
+    """Write a PNG: size, KL divergence and change of accuracy of each file, the largest above, with 95 % intervals and the margins.
 
-    rows: as the gate's figures have them, those without a KL divergence left out.
+    rows: as the gate's figures have them. The same rows give the same bytes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    asked = [row for row in rows if row["pooled"] is not None]
-    figure = Figure(figsize=(7.0, 6.4 if asked else 3.6), dpi=130, layout="constrained")
+    rows = sorted(rows, key=lambda row: row["bytes"])
+    asked = [row["pooled"] for row in rows if row["pooled"] is not None]
+    figure = Figure(figsize=(9.0, 1.5 + 0.3 * len(rows)), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2 if asked else 1, sharex=True, squeeze=False)[:, 0]
-    near, right = axes[0], axes[-1]
-    measured = [row for row in rows if row["kl"] is not None and row["kl"] > 0]
-    for row in measured:
-        low, high = (row["kl"] if row[key] is None else row[key] for key in ("kl_low", "kl_high"))
-        # On a scale of powers an interval that reaches nothing has no lower end; it is drawn a decade down.
-        _point(near, row, row["kl"], max(low, row["kl"] / 10), high)
-    near.set_yscale("log")
-    near.axhline(margins.kl, color="#444444", linestyle="dashed", linewidth=1)
-    near.set_ylabel("KL divergence, nats a token")
-    near.annotate("margin", (1, margins.kl), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
-                  ha="right", fontsize=8, color="#444444")
-    if asked:
-        for row in asked:
-            pooled = row["pooled"]
-            _point(right, row, *(100 * pooled[key] for key in ("difference", "low", "high")))
-        right.axhline(0, color="#999999", linewidth=0.8)
-        right.axhline(-100 * margins.accuracy, color="#444444", linestyle="dashed", linewidth=1)
-        right.set_ylabel(f"change of accuracy, points\n({asked[0]['pooled']['n']:,} questions)")
-    right.set_xlabel("size, megabytes")
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.margins(x=0.12, y=0.15)
+    size, near, *right = figure.subplots(1, 3 if asked else 2, sharey=True, width_ratios=(0.7, 1, 1) if asked else (0.7, 1))
+    for place, row in enumerate(rows):
+        size.barh(place, row["bytes"] / 1e6, height=0.55, color=_COLOURS[row["verdict"]], alpha=0.35)
+        size.annotate(f"{row['bytes'] / 1e6:,.2f}" if row["bytes"] < 1e8 else f"{row['bytes'] / 1e6:,.0f}", (0, place), xytext=(4, 0),
+                      textcoords="offset points", va="center", fontsize=8)
+        if row["kl"] is not None and row["kl"] > 0:
+            low, high = (row["kl"] if row[key] is None else row[key] for key in ("kl_low", "kl_high"))
+            # On a scale of powers an interval that reaches nothing has no lower end; it is drawn a decade down.
+            _point(near, row, place, row["kl"], max(low, row["kl"] / 10), high)
+        if row["pooled"] is not None:
+            _point(right[0], row, place, *(100 * row["pooled"][key] for key in ("difference", "low", "high")))
+    size.set_yticks(range(len(rows)), [row["type"] for row in rows])
+    size.set_xlabel("megabytes", fontsize=9)
+    near.set_xscale("log")
+    near.axvline(margins.kl, color="#444444", linestyle="dashed", linewidth=1)
+    near.set_xlabel("KL divergence, nats a token (dashed: margin)", fontsize=9)
+    for axes in right:
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        axes.axvline(-100 * margins.accuracy, color="#444444", linestyle="dashed", linewidth=1)
+        axes.set_xlabel(f"change of accuracy, points ({asked[0]['n']:,} questions)", fontsize=9)
+    for axes in (size, near, *right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
     seen = [verdict for verdict in _COLOURS if any(row["verdict"] == verdict for row in rows)]
     marks = [near.plot([], [], _MARKERS[verdict], color=_COLOURS[verdict], label=verdict)[0] for verdict in seen]
-    near.legend(handles=marks, frameon=False, fontsize=8)
+    figure.legend(handles=marks, frameon=False, fontsize=8, ncols=3, loc="outside upper right")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def _point(axes: Any, row: Mapping[str, Any], value: float, low: float, high: float) -> None:
-    verdict, size = row["verdict"], row["bytes"] / 1e6
-    axes.errorbar([size], [value], yerr=[[value - low], [high - value]], fmt=_MARKERS[verdict], color=_COLOURS[verdict], capsize=3)
-    axes.annotate(row["type"], (size, value), xytext=(6, 5), textcoords="offset points", fontsize=8)
+def _point(axes: Any, row: Mapping[str, Any], place: int, value: float, low: float, high: float) -> None:
+    verdict = row["verdict"]
+    axes.errorbar([value], [place], xerr=[[value - low], [high - value]], fmt=_MARKERS[verdict], color=_COLOURS[verdict], capsize=3,
+                  markersize=5)
