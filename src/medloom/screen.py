@@ -68,7 +68,7 @@ def where_files_lie(run: Run) -> list[str]:
     latest = run.root / "latest"
     shown: list[tuple[str, Path]] = []
     if "card" in run.done:
-        shown.append(("model card", latest / "card" / "README.md"))
+        shown += [("model card", latest / "card" / "README.md"), ("model card, to be read", latest / "card" / "card.html")]
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
         alone = (latest / trained[0] / "adapter_config.json").is_file()
