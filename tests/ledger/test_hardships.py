@@ -12,8 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
+from safetensors.numpy import save_file
 
+from medloom import cli
 from medloom.ledger import Ledger, Silent, Step, Workspace, ancestry
 
 WRITER = """
@@ -128,6 +134,30 @@ def test_a_disk_that_fills_at_any_moment_is_survived(small: Path, tmp_path: Path
         assert walk(root, steps(source)) == undisturbed and Ledger(root).verify() == []
         shutil.rmtree(root)
     assert 5 < failures < 24, "it failed at several places, and was at the end given enough"
+
+
+@pytest.mark.parametrize("library", ["safetensors", "pyarrow", "duckdb", "python"])
+def test_a_full_disk_is_told_in_one_line_whichever_library_met_it(small: Path, monkeypatch: pytest.MonkeyPatch, library: str,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    fill(small, 0)
+    file = small / "file"
+
+    def work() -> None:
+        if library == "safetensors":
+            save_file({"weights": np.zeros(100_000)}, file)
+        elif library == "pyarrow":
+            parquet.write_table(pa.table({"n": np.random.default_rng(1).random(100_000)}), file)
+        elif library == "duckdb":
+            duckdb.sql(f"copy (select random() from range(100000)) to '{file}' (format parquet)")
+        else:
+            file.write_bytes(bytes(100_000))
+
+    monkeypatch.setattr(cli, "app", work)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "No space left on device" in said and "give the same command again" in said
+    assert "Traceback" not in said
 
 
 def test_a_changed_file_is_seen_whatever_its_size_and_time_say(tmp_path: Path) -> None:

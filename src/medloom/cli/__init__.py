@@ -52,6 +52,9 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             typer.echo(f"medloom: {error.filename or 'output'}: {error.strerror}; mend that and give the same command again", err=True)
             sys.exit(2)
+        if os.strerror(errno.ENOSPC) in str(error):  # as libraries that raise errors of their own put it
+            typer.echo(f"medloom: {error}; make room and give the same command again", err=True)
+            sys.exit(2)
         if isinstance(error, Broken):
             typer.echo(f"medloom: {error}", err=True)
         else:
