@@ -52,6 +52,21 @@ def test_every_room_leaves_its_work(walked: tuple[Path, dict[str, Any]]) -> None
     assert Path(summary["ledger"]).exists()
 
 
+def test_the_card_is_checked_by_the_command_line(walked: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = walked
+    assert json.loads(medloom("card", "check", root, "--json").stdout)["faults"] == []
+    page = root / "latest/card/card.html"
+    whole = page.read_text()
+    page.write_text(whole.replace("25.0", "25.1", 1))
+    try:
+        done = medloom("card", "check", root / "latest/card", "--json", code=1)
+        (fault,) = json.loads(done.stdout)["faults"]
+        assert fault.startswith("card.html, line ")
+        assert fault in done.stderr
+    finally:
+        page.write_text(whole)
+
+
 def test_the_summary_keeps_the_fields_that_others_read(walked: tuple[Path, dict[str, Any]]) -> None:
     root, summary = walked
     assert summary == json.loads((root / "summary.json").read_text())

@@ -24,7 +24,7 @@ def probability(p: float | None) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def wilson(correct: float, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(correct: float, n: float, z: float = Z95) -> tuple[float, float]:
     """The score interval of a proportion, 95 % by default (Wilson 1927; method 3 of Newcombe 1998, Stat Med 17:857).
 
     `correct` need not be whole: where questions are asked several times it is the sum of their shares of right answers.

@@ -9,9 +9,11 @@ from importlib.resources import files
 from .notice import NOTICE_SHORT
 
 
-def html_page(title: str, opening: str, titles: Mapping[str, str], bodies: Mapping[str, str], closing: str, package: str) -> str:
+def html_page(title: str, opening: str, titles: Mapping[str, str], bodies: Mapping[str, str], closing: str,
+              package: str | None = None, plots: bool = False) -> str:
     """The page. `opening` stands above the links to the sections, `closing` in the foot; of `bodies`, HTML by a section's key, those
-    without anything in them are left out. `package` has the report's own style, page.css.
+    without anything in them are left out. `package` has the report's own style, page.css; `plots` adds that of the
+    plots of medloom.plots and of the tables beside them.
 
     `titles` (by the same keys) and all else is HTML: who calls has escaped what comes from outside. `title` is text.
     """
@@ -19,8 +21,8 @@ def html_page(title: str, opening: str, titles: Mapping[str, str], bodies: Mappi
     links = "".join(f'<li><a href="#{key}">{titles[key]}</a></li>' for key in shown)
     sections = "".join(f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{titles[key]}</h2>{body}</section>'
                        for key, body in shown.items())
-    styles = (files(__package__).joinpath("pages.css"), files(package).joinpath("page.css"))
-    style = "".join(each.read_text(encoding="utf-8") for each in styles)
+    sheets = [(__package__, "pages.css"), *([(__package__, "plots.css")] if plots else []), *([(package, "page.css")] if package else [])]
+    style = "".join(files(where).joinpath(name).read_text(encoding="utf-8") for where, name in sheets)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'
         '<meta name="color-scheme" content="light dark"/>'

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
-from shutil import copy
 from typing import Any
 
 from .ledger import Refusal, Step, Workspace
@@ -498,16 +497,13 @@ class Road:
 
         def work(space: Workspace) -> Mapping[str, Any]:
             from .card import write_card
-            from .gating import PICTURE as QUANTISATION
             from .summary import lineage
 
-            figures = write_card(lineage(recipe, space.inputs), space.out)
-            if "gate" in space.inputs:
-                copy(space.inputs["gate"] / QUANTISATION, space.out / QUANTISATION)
-            return figures
+            return write_card(lineage(recipe, space.inputs), space.out, space.inputs, space.progress)
 
         params = {"recipe": recipe.model_dump(mode="json", exclude={"data"})}
-        self._add(Step("card", work, ("card", "numbers", "summary", "notice"), params=params, inputs=inputs, measured=("*",)))
+        rooms = ("card", "numbers", "summary", "notice", "pages", "plots")
+        self._add(Step("card", work, rooms, params=params, inputs=inputs, measured=("*",)))
 
 
 def _read_alike(source: Source) -> dict[str, Any]:

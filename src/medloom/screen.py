@@ -38,6 +38,17 @@ def result_tables(summary: Mapping[str, Any]) -> Iterable[Table]:
         yield _quantisation(summary["quantisation"])
 
 
+def raters_table(raters: Iterable[Mapping[str, Any]]) -> Table:
+    """How far each rater of a review has come."""
+    from rich.table import Table
+
+    table = Table("rater", "votes", "of", "last vote (UTC)", "link")
+    for row in raters:
+        table.add_row(row["rater"], str(row["done"]), str(row["total"]), row["last_vote"] or "none yet",
+                      "given" if row["has_link"] else "none yet")
+    return table
+
+
 def cautions(summary: Mapping[str, Any]) -> list[str]:
     """What the table must not be read as: a line for each model whose answers to a benchmark are not above chance."""
     lines = []
@@ -57,7 +68,7 @@ def where_files_lie(run: Run) -> list[str]:
     latest = run.root / "latest"
     shown: list[tuple[str, Path]] = []
     if "card" in run.done:
-        shown.append(("model card", latest / "card" / "README.md"))
+        shown += [("model card", latest / "card" / "README.md"), ("model card, to be read", latest / "card" / "card.html")]
     trained = [name for name in ("finetune", "pretrain") if name in run.done]
     if trained:
         alone = (latest / trained[0] / "adapter_config.json").is_file()

@@ -30,7 +30,8 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
 def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Recipe, records and results in one value: what the card is written from."""
     records = {name: json.loads((folder / "record.json").read_text()) for name, folder in folders.items()}
-    return {"recipe": recipe.model_dump(mode="json"), "notice": NOTICE, "steps": list(records.values()), "summary": _results(records)}
+    return {"recipe": recipe.model_dump(mode="json", exclude={"data"}), "notice": NOTICE, "steps": list(records.values()),
+            "summary": _results(records)}
 
 
 def summarise(recipe: Recipe, done: Mapping[str, Done], root: Path, seconds: float) -> dict[str, Any]:

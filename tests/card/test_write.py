@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medloom.card import NOTICE, audit, check_card, write_card
+from medloom.card import NOTICE, audit, write_card
 from medloom.card.trail import Trail
 
 
@@ -63,7 +63,7 @@ def test_words_claim_no_more_than_the_tests_show(lineage: dict[str, Any], tmp_pa
     assert "not shown to differ from chance" in said["pretrained"]
     assert "a difference to base is not shown" in said["pretrained"]
     assert "above chance" in said["finetuned"]
-    assert "shown to be better than base by 53.3 points" in said["finetuned"]
+    assert "shown to be better than base (+53.3 points, p < 0.0001 after Holm)" in said["finetuned"]
     assert "general**: bits per byte rose" in text
     assert "Not shown to do better than guessing: pretrained on invented" in text
 
@@ -79,18 +79,10 @@ def test_the_notice_stands_before_anything_else(lineage: dict[str, Any], tmp_pat
 def test_the_same_lineage_gives_the_same_bytes(lineage: dict[str, Any], tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_card(copy.deepcopy(lineage), tmp_path / name)
-    for name in ("README.md", "card.json", "accuracy.png"):
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(names) == 8
+    for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-def test_check_finds_one_changed_digit(lineage: dict[str, Any], tmp_path: Path) -> None:
-    write_card(lineage, tmp_path)
-    assert check_card(tmp_path, lineage) == []
-    readme = tmp_path / "README.md"
-    readme.write_text(readme.read_text().replace("| 78.3 |", "| 79.3 |", 1))
-    faults = check_card(tmp_path, lineage)
-    assert len(faults) == 2
-    assert "79.3" in faults[-1]
 
 
 def test_our_own_card_passes_the_audit(lineage: dict[str, Any], tmp_path: Path) -> None:
@@ -104,7 +96,7 @@ def test_the_audit_would_see_a_wrong_score_and_wrong_carbon_in_our_own_card(line
     text = readme.read_text()
     readme.write_text(text.replace("| 78.3 |", "| 79.3 |", 1))
     assert [finding.law for finding in audit(readme)] == ["whole-questions"]
-    readme.write_text(re.sub(r"\| 0\.0002304(\[\^\d+\]) kgCO2e", r"| 0.0003304\1 kgCO2e", text))
+    readme.write_text(text.replace("0.0002304 kg", "0.0003304 kg"))
     assert [finding.law for finding in audit(readme)] == ["carbon", "agreement"], "against its factors and against the front matter"
 
 

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from medloom.ledger import Refusal
 from medloom.model import MEDITRON_TOKENS, extend_tokenizer, load_tokenizer, train_tokenizer
-from medloom.quantise.vocabulary import CONTROL, USER_DEFINED, read_vocabulary
+from medloom.model.sentencepiece_file import CONTROL, USER_DEFINED
+from medloom.quantise.vocabulary import read_vocabulary
 
 MARKS = MEDITRON_TOKENS[5:]
 TEXT = ("As shown [bib_ref] Title of it..., Smith [/bib_ref] and in [fig_ref]Figure 2[/fig_ref].\n\n"
@@ -82,8 +83,9 @@ def test_transformers_reads_the_same(pair: tuple[Path, Path]) -> None:
 def test_a_gguf_converter_reads_the_same(trained: Path, tmp_path: Path) -> None:
     extend_tokenizer(trained, MEDITRON_TOKENS, tmp_path, adds_bos=False)
     vocabulary = read_vocabulary(tmp_path, SimpleNamespace(vocab_size=360, bos_id=1, eos_id=2))  # type: ignore[arg-type]
-    assert vocabulary.tokens[340:357] == MEDITRON_TOKENS and not vocabulary.add_bos
-    assert vocabulary.kinds[340:357] == (CONTROL,) * 5 + (USER_DEFINED,) * 12
+    added = vocabulary.entries[340:357]
+    assert tuple(entry.text for entry in added) == MEDITRON_TOKENS and not vocabulary.add_bos
+    assert [entry.kind for entry in added] == [CONTROL] * 5 + [USER_DEFINED] * 12
 
 
 def test_tokens_are_added_twice_over(trained: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,12 @@ def test_weights_that_do_not_cover_the_model_are_refused(tmp_path: Path) -> None
     path.unlink()
     with pytest.raises(Refusal, match="no such file"):
         load_model(tmp_path)
+
+
+def test_a_network_is_laid_out_without_torchs_compiler() -> None:
+    """Its import takes seconds, and numbers drawn on the meta device would ask for it."""
+    code = ("import sys, torch; from medloom.model import Llama, ModelConfig; torch.set_default_device('meta'); "
+            "network = Llama(ModelConfig(64, 32, 32, 1, 2, 2, 16)).bfloat16(); "
+            "print(network.frequencies.device, 'torch._dynamo' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["meta", "False"]

@@ -142,6 +142,19 @@ def test_the_same_folder_gives_the_same_bytes(stories: Path, tmp_path: Path) -> 
     assert reader.get_field("general.license").contents() == "mit"
 
 
+def test_chat_templates_arrive_by_name_in_their_order(stories: Path, tmp_path: Path) -> None:
+    shutil.copytree(stories, tmp_path / "model")
+    settings = json.loads((tmp_path / "model/tokenizer_config.json").read_text())
+    named = {"tool use": "{{ tools }}", "default": "{{ messages }}", "rag": "{{ documents }}", "empty": ""}
+    settings["chat_template"] = [{"name": name, "template": text} for name, text in named.items()]
+    (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(settings))
+    export_gguf(tmp_path / "model", tmp_path / "model.gguf")
+    fields = gguf.GGUFReader(tmp_path / "model.gguf").fields
+    assert {key.removeprefix("tokenizer."): field.contents() for key, field in fields.items() if "chat_template" in key} == {
+        "chat_template": "{{ messages }}", "chat_template.tool_use": "{{ tools }}", "chat_template.rag": "{{ documents }}",
+        "chat_templates": ["tool_use", "rag"]}
+
+
 def test_metadata_says_what_config_and_tokenizer_say(random_model: Path, tmp_path: Path) -> None:
     export_gguf(random_model, tmp_path / "model.gguf", "F16")
     reader = gguf.GGUFReader(tmp_path / "model.gguf")

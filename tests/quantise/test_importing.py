@@ -215,7 +215,7 @@ def test_llama_2s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> No
     from medloom.quantise.imported_tokenizer import write_tokenizer
 
     source = shared / "vocab" / "ggml-vocab-llama-spm.gguf"
-    write_tokenizer(open_gguf(source), source, tmp_path)
+    write_tokenizer(open_gguf(source), tmp_path)
     assert read_pieces(tmp_path / "tokenizer.model") == read_pieces(shared / "tokenizers" / "llama2" / "tokenizer.model")
     texts = source.with_name(f"{source.name}.inp").read_text().split("\n__ggml_vocab_test__\n")
     ids = [[int(word) for word in line.split()] for line in source.with_name(f"{source.name}.out").read_text().splitlines()]
@@ -251,7 +251,7 @@ def test_llama_3s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> No
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
-    write_tokenizer(open_gguf(path), path, tmp_path)
+    write_tokenizer(open_gguf(path), tmp_path)
     cases = (shared / "vocab" / "ggml-vocab-llama-bpe.gguf.inp").read_text().split("\n__ggml_vocab_test__\n")
     ids = [[int(word) for word in line.split()]
            for line in (shared / "vocab" / "ggml-vocab-llama-bpe.gguf.out").read_text().splitlines()]

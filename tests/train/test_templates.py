@@ -89,6 +89,7 @@ def test_transformers_writes_the_same_from_the_folder(make: Make, tmp_path: Path
             first = max(i for i in range(len(ids)) if learned[i] and not learned[i - 1])
             assert ids[:first] == opened[:first] and first >= len(opened) - 1
         assert ids[: len(opened) - 1] == opened[:-1]
+        assert chat.encode(talk[:-1], opened=True)[0] == opened
 
 
 def said(chat: Template, talk: list[Message]) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ..notice import NOTICE
 from .audit import Finding, audit
-from .write import check_card, write_card
+from .check import check_card
+from .prose import Uncited
+from .write import write_card
 
-__all__ = ["NOTICE", "Finding", "audit", "check_card", "write_card"]
+__all__ = ["NOTICE", "Finding", "Uncited", "audit", "check_card", "write_card"]

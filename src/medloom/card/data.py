@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .results import table
+from .prose import Section, said, table
 from .trail import Trail, part
 
 Cell = Callable[[Trail, str, int], str]
 
 
-def training_data(trail: Trail) -> list[str]:
-    """A row for each source, then the corpus as a whole, then what was taken out for being in a benchmark."""
+def training_data(trail: Trail) -> Section:
+    """A row for each source with its licence and counts, then the corpus as a whole."""
+    section = Section("data", "Training data", [])
     sources = (trail.recipe.get("corpus") or {}).get("sources") or []
     if not sources:
-        return ["No corpus: nothing was pretrained.", ""]
+        section.words = ["No corpus: nothing was pretrained.", ""]
+        return section
+    section.words = [f"The text came from: {', '.join(said(source['name']) for source in sources)}. Every document keeps its source, its "
+                     "licence, and, where it was left out, the reason.", ""]
     columns = {name: cell for name, cell in _COLUMNS.items() if any(_find(trail, source["name"], name) is not None for source in sources)}
     rows = []
     for source in sources:
@@ -23,12 +27,12 @@ def training_data(trail: Trail) -> list[str]:
         cells = [cell(trail, name, mark) for cell in columns.values()]
         if columns:
             cells.append(f"[^{mark}]")
-        rows.append([name, source["format"], source["domain"], _licence(trail, source), *cells])
-    lines = table(["Source", "Form", "Domain", "Licence", *columns, *(["Key"] if columns else [])], rows)
+        rows.append([said(name), said(source["format"]), said(source["domain"]), said(_licence(trail, source)), *cells])
+    section.tables = table(["Source", "Form", "Domain", "Licence", *columns, *(["Key"] if columns else [])], rows)
     whole = [(name, key) for step in ("corpus", "tokens") for name, key in numbers(trail, step)]
     if whole:
-        lines += table(["Whole corpus", "Figure"], [[name, trail.cite(f"corpus: {name}", key)] for name, key in whole])
-    return [*lines, *_decontamination(trail), *_passport(trail)]
+        section.tables += table(["Whole corpus", "Figure"], [[said(name), trail.cite(f"corpus: {name}", key)] for name, key in whole])
+    return section
 
 
 def numbers(trail: Trail, step: str) -> Iterator[tuple[str, str]]:
@@ -85,7 +89,7 @@ def _number(column: str, style: str = "plain") -> Cell:
 def _reasons(trail: Trail, source: str, mark: int) -> str:
     key = _find(trail, source, "Left out, why")
     found = {} if key is None else trail.find(key)
-    told = [f"{reason} {trail.cite(f'{source}: left out, {reason}', f'{key}/{part(reason)}', 'plain', mark)}" for reason in found]
+    told = [f"{said(reason)} {trail.cite(f'{source}: left out, {reason}', f'{key}/{part(reason)}', 'plain', mark)}" for reason in found]
     return ", ".join(told) or "none"
 
 
@@ -105,26 +109,3 @@ def _licence(trail: Trail, source: Mapping[str, Any]) -> str:
     entry = _entry(trail, "corpus:figures/sources", source["name"])
     met = [str(name) for name in (trail.find(f"{entry}/licences") or {})] if entry else []
     return str(source.get("licence") or ", ".join(met) or "as each document states")
-
-
-def _decontamination(trail: Trail) -> list[str]:
-    """How many documents were taken out because they hold questions of a benchmark."""
-    found = trail.find("corpus:figures/benchmarks")
-    if not isinstance(found, Mapping) or not found:
-        return ["The corpus was not searched for the questions of the benchmarks.", ""]
-    rows = []
-    for name, counts in found.items():
-        if isinstance(counts, Mapping):
-            mark, place = trail.new_mark(), f"corpus:figures/benchmarks/{part(name)}"
-            cells = [trail.cite(f"{name}: {field.replace('_', ' ')}", f"{place}/{part(field)}", "plain", mark)
-                     for field in ("questions", "documents_dropped")]
-            rows.append([name, *cells, f"[^{mark}]"])
-    return table(["Benchmark sought in the corpus", "Questions", "Documents taken out", "Key"], rows)
-
-
-def _passport(trail: Trail) -> list[str]:
-    """How anyone can test a benchmark against what was read."""
-    if trail.find("tokens:figures/passport/entries") is None:
-        return []
-    return ["`passport.parquet` beside the weights is a sketch of the word n-grams that were read; with it `medloom contamination MODEL "
-            "BENCHMARK` tells how much of any benchmark stood in the training text. What the base model had read before is not in it.", ""]

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from .data import numbers
-from .results import table
+from .prose import Section, said, table
 from .trail import Trail
 
 SETTINGS = ("epochs", "tokens", "length", "batch", "micro_batch", "rate", "schedule", "warmup", "decay_to", "betas", "epsilon",
@@ -22,24 +22,26 @@ def base_name(recipe: Mapping[str, Any]) -> str:
     return PurePath(base["path"]).name if base.get("path") else "a network drawn at random"
 
 
-def training_procedure(trail: Trail) -> list[str]:
+def training_procedure(trail: Trail) -> Section:
     """The settings of each training stage, and what the stage recorded."""
+    section = Section("training", "Training procedure", [])
     stages = [stage for stage in ("pretrain", "finetune") if trail.recipe.get(stage)]
     if not stages:
-        return ["Nothing was trained.", ""]
+        section.words = ["Nothing was trained.", ""]
+        return section
     shown = [name for name in SETTINGS if any(trail.recipe[stage].get(name) is not None for stage in stages)]
     rows = [[name.replace("_", " "), *("-" if _unused(trail, stage, name) else trail.cite(f"{stage}: {name}", f"recipe:{stage}/{name}")
                                        for stage in stages)] for name in shown]
     fresh = (trail.recipe.get("base") or {}).get("new")
     titles = {"pretrain": "Pretraining" if fresh else "Continued pretraining", "finetune": "Finetuning"}
-    lines = table(["Setting", *(titles[stage] for stage in stages)], rows)
-    lines += ["Warm-up is a share of the steps and `decay to` of the highest rate; the batch counts sequences of `length` tokens. "
-              "Optimiser: AdamW.", ""]
+    section.words = [f"{', then '.join(titles[stage].lower() for stage in stages).capitalize()}, by AdamW. Warm-up is a share of the steps "
+                     "and `decay to` of the highest rate; the batch counts sequences of `length` tokens.", ""]
+    section.tables = table(["Setting", *(titles[stage] for stage in stages)], rows)
     for stage in stages:
         found = list(numbers(trail, stage))
         if found:
-            lines += table([titles[stage], "Figure"], [[name, trail.cite(f"{stage}: {name}", key)] for name, key in found])
-    return lines
+            section.tables += table([titles[stage], "Figure"], [[said(name), trail.cite(f"{stage}: {name}", key)] for name, key in found])
+    return section
 
 
 def _unused(trail: Trail, stage: str, name: str) -> bool:
@@ -47,45 +49,52 @@ def _unused(trail: Trail, stage: str, name: str) -> bool:
     return name == "epochs" and trail.recipe[stage].get("tokens") is not None
 
 
-def environment(trail: Trail) -> tuple[list[str], float | None]:
-    """Energy and carbon with each factor named once; also the carbon in kg of CO2 equivalent, None where no step recorded energy."""
-    metered = {name: _energy(step) for name, step in trail.steps.items()}
-    known = {name: found for name, found in metered.items() if found is not None}
-    if not known:
-        return ["No step recorded energy.", ""], None
-    grid, machine = trail.recipe.get("grid") or {}, trail.recipe.get("hardware") or {}
-    kwh = sum(found[0] for found in known.values())
-    keys = ", ".join(f"{name}:{found[2]}" for name, found in known.items())
-    overhead, pue, grams = machine.get("overhead", 1.0), grid.get("pue", 1.0), grid.get("g_per_kwh")
-    methods = sorted({found[1] for found in known.values() if found[1]})
+ENERGY = "sum(*:energy/kwh)"
+GRAMS = f"product({ENERGY}, recipe:hardware/overhead, recipe:grid/pue, recipe:grid/g_per_kwh)"
+
+
+def environment(trail: Trail) -> Section:
+    """Energy and carbon, each factor named once, and of the energy whether it was measured or assumed."""
+    section = Section("environment", "Environmental impact", [])
+    if trail.find(ENERGY) is None:
+        section.words = ["No step recorded energy.", ""]
+        return section
+    grid, mark = trail.recipe.get("grid") or {}, trail.new_mark()
+    energy = trail.cite("energy of all steps, kWh", ENERGY, "plain", mark)
     rows = [
-        ["Hardware", machines(trail)],
-        ["Energy of all recorded steps", f"{trail.cite('energy of all steps, kWh', f'sum({keys})', 'plain', 0, kwh)} kWh"],
-        ["How it was known", "; ".join(methods) or "not stated"],
-        ["Node overhead, a factor", trail.cite("node overhead", "recipe:hardware/overhead")],
-        ["Power usage effectiveness, a factor", trail.cite("power usage effectiveness", "recipe:grid/pue")],
+        ["Hardware", said(machines(trail))],
+        ["Energy of all recorded steps", f"{energy} kWh"],
+        ["How it was known", said("; ".join(methods(trail)) or "not stated")],
+        ["Node overhead, a factor", trail.cite("node overhead", "recipe:hardware/overhead", "plain", mark)],
+        ["Power usage effectiveness, a factor", trail.cite("power usage effectiveness", "recipe:grid/pue", "plain", mark)],
     ]
-    if grams is None:
-        return [*table(["Factor", "Value"], rows), "The grid's intensity is not stated, so no carbon is worked out.", ""], None
-    carbon = kwh * overhead * pue * grams / 1000
-    rule = "product(energy, recipe:hardware/overhead, recipe:grid/pue, recipe:grid/g_per_kwh)"
-    rows += [
-        ["Grid intensity", f"{trail.cite('grid intensity, g/kWh', 'recipe:grid/g_per_kwh')} gCO2e/kWh"],
-        ["Source of the grid intensity", f"{grid.get('region')}: {grid.get('source')}"],
-        ["Carbon: energy x overhead x effectiveness x intensity", f"{trail.cite('carbon, kg', rule, 'plain', 0, carbon)} kgCO2e"],
-    ]
-    note = "Making the hardware, and runs that are not in this ledger, are not counted."
-    return [*table(["Factor", "Value"], rows), note, ""], carbon
+    told = f"All steps of this run took {energy} kWh, {_certainty(trail)}"
+    if trail.find(GRAMS) is None:
+        told += ". The grid's intensity is not stated, so no carbon is worked out"
+    else:
+        carbon = trail.cite("carbon, kg", GRAMS, "thousandths", mark)
+        told += f"; by the stated factors that is {carbon} kg of CO2 equivalent"
+        rows += [
+            ["Grid intensity", f"{trail.cite('grid intensity, g/kWh', 'recipe:grid/g_per_kwh', 'plain', mark)} gCO2e/kWh"],
+            ["Source of the grid intensity", said(f"{grid.get('region')}: {grid.get('source')}")],
+            ["Carbon: energy x overhead x effectiveness x intensity", f"{carbon} kgCO2e"],
+        ]
+    section.words = [f"{told}.[^{mark}] Making the hardware, and runs that are not in this ledger, are not counted.", ""]
+    section.tables = table(["Factor", "Value"], rows)
+    return section
 
 
-def _energy(step: Mapping[str, Any]) -> tuple[float, str, str] | None:
-    """Kilowatt hours, how they were known, and the path to them."""
-    energy = step.get("energy")
-    if isinstance(energy, Mapping) and energy.get("kwh") is not None:
-        return float(energy["kwh"]), str(energy.get("method") or ""), "energy/kwh"
-    if step.get("energy_kwh") is not None:
-        return float(step["energy_kwh"]), str(step.get("energy_method") or ""), "energy_kwh"
-    return None
+def methods(trail: Trail) -> list[str]:
+    """How the steps' energy was known, each way once."""
+    ways = {str(step["energy"].get("method") or "") for step in trail.steps.values() if isinstance(step.get("energy"), Mapping)}
+    return sorted(filter(None, ways))
+
+
+def _certainty(trail: Trail) -> str:
+    assumed = [method.startswith("assumed") for method in methods(trail)]
+    if assumed and not any(assumed):
+        return "as the machine's counters measured it"
+    return "an estimate: no meter could be read" if all(assumed) else "in part measured by the machine's counters, in part an estimate"
 
 
 def machines(trail: Trail) -> str:

@@ -13,9 +13,10 @@ from typing import Annotated
 import typer
 
 from .common import app
-from . import road, planning, quantising, evaluation, ledgers, corpus, judging, models, serving
+from . import road, planning, quantising, evaluation, cards, ledgers, corpus, judging, models, serving, reviewing
 
-__all__ = ["app", "corpus", "evaluation", "judging", "ledgers", "main", "models", "planning", "quantising", "road", "serving"]
+__all__ = ["app", "cards", "corpus", "evaluation", "judging", "ledgers", "main", "models", "planning", "quantising",
+           "reviewing", "road", "serving"]
 
 OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # the machine's refusals, which its owner can mend
 

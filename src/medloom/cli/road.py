@@ -69,7 +69,6 @@ def _stage(name: str, help_: str) -> None:
 
 _stage("pretrain", "Walk a recipe's road as far as continued pretraining.")
 _stage("finetune", "Walk a recipe's road as far as finetuning.")
-_stage("card", "Walk a recipe's whole road and write the model card.")
 
 
 @app.command(epilog="Example: medloom launch recipes/meditron-7b.toml --nodes 4 --gpus 8 --slurm --partition gpu --time 24:00:00")

@@ -8,10 +8,13 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from .nvml import accelerator_joules
 
 PACKAGES = ("torch", "numpy", "transformers", "tokenizers", "sentencepiece", "safetensors", "pyarrow", "duckdb", "lxml",
             "trafilatura", "pypdfium2", "rensa", "gguf", "xllamacpp")
@@ -23,8 +26,8 @@ class Meter:
     """Measures a block: `with Meter(watts) as meter: ...`, then read `wall_seconds`, `cpu_seconds`, `peak_mb` and `energy`.
 
     Peak memory is the largest sum of resident memory of this process and its children, sampled ten times a second, in
-    megabytes (1e6 bytes). Energy is read from the processors' RAPL counters where they can be read, and otherwise
-    assumed to be `watts` over the wall time; `energy` says which.
+    megabytes (1e6 bytes). Energy is read from the processors' RAPL counters and the accelerators' NVML ones, where they can be read, and
+    assumed to be `watts` over the wall time where neither can; `energy` says which.
     """
 
     def __init__(self, watts: float) -> None:
@@ -34,7 +37,7 @@ class Meter:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._wall, self._cpu, self._joules = time.monotonic(), _cpu_seconds(), _rapl_joules()
+        self._wall, self._cpu, self._joules = time.monotonic(), _cpu_seconds(), _joules()
         self._peak = _resident_bytes()
         self._thread.start()
         return self
@@ -46,11 +49,14 @@ class Meter:
         self.cpu_seconds = round(_cpu_seconds() - self._cpu, 3)
         self._peak = max(self._peak, _resident_bytes())
         self.peak_mb = round(self._peak / 1e6, 1)
-        after = _rapl_joules()
-        if self._joules is not None and after is not None and after >= self._joules:
-            self.energy: dict[str, Any] = {"kwh": (after - self._joules) / 3.6e6, "method": "RAPL counters of the processors"}
-        else:
-            self.energy = {"kwh": self._watts * self.wall_seconds / 3.6e6, "method": f"assumed: {self._watts:g} W over the wall time"}
+        self.energy = self._energy(_joules())
+
+    def _energy(self, after: Mapping[str, float]) -> dict[str, Any]:
+        """Kilowatt hours, and the counters that they were read from; a counter that began anew in the meantime tells nothing."""
+        used = {name: after[name] - joules for name, joules in self._joules.items() if after.get(name, -1.0) >= joules}
+        if not used:
+            return {"kwh": self._watts * self.wall_seconds / 3.6e6, "method": f"assumed: {self._watts:g} W over the wall time"}
+        return {"kwh": sum(used.values()) / 3.6e6, "method": " and ".join(used)}
 
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL):
@@ -88,6 +94,12 @@ def _pages(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
         return 0  # it ended between the listing and the look
+
+
+def _joules() -> dict[str, float]:
+    """What each kind of counter stands at, of those that can be read."""
+    counters = {"RAPL counters of the processors": _rapl_joules(), "NVML counters of the accelerators": accelerator_joules()}
+    return {name: joules for name, joules in counters.items() if joules is not None}
 
 
 def _rapl_joules() -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ..ledger import Refusal
 from ..ledger.files import read_json
 from .encoders import Encoder, Ids
 
+_LIST = re.compile(r'"added_tokens"\s*:\s*(?=\[)')  # a token of this text is no list, and a quote within a string is escaped
 _FLAGS = ("normalized", "lstrip", "rstrip", "single_word")
 
 
@@ -48,7 +50,7 @@ def read_added(path: Path, settings: dict[str, Any], size: int) -> tuple[Added, 
             elif source.name == "added_tokens.json":
                 entries = [{"id": number, "content": text, "special": is_control(text)} for text, number in read_json(source).items()]
             else:
-                entries = read_json(source).get("added_tokens", [])
+                entries = _listed(source)
             found = tuple(sorted((_token(entry, itself) for entry in entries if entry["id"] >= size), key=lambda token: token.id))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refusal(f"{source}: added tokens in a form that is not known ({error!r}); write them as transformers does") from None
@@ -57,6 +59,14 @@ def read_added(path: Path, settings: dict[str, Any], size: int) -> tuple[Added, 
     if len({token.text for token in found}) < len(found) or len({token.id for token in found}) < len(found):
         raise Refusal(f"{path.parent}: two added tokens with the same text or id; write them again")
     return found
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    """The added tokens of a tokenizer.json. They stand before its vocabulary and merges, megabytes of it, which are not taken apart."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = _LIST.search(text)
+    entries: list[dict[str, Any]] = json.JSONDecoder().raw_decode(text, found.end())[0] if found else []
+    return entries
 
 
 def _token(entry: dict[str, Any], library: bool) -> Added:

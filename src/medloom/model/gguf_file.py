@@ -1,52 +1,40 @@
-"""A GGUF file that is read: whole, unaltered since it was written, and what its metadata say.
+"""A GGUF file as it lies on disk: written whole with its digest, and read only when it is whole and unaltered since.
 
 Nothing in the format tells altered weights from the right ones, and llama.cpp loads a file with two thousand flipped bytes and writes text
 from it. So a digest lies beside each file that is written here, in the form of coreutils' `sha256sum`, and whoever opens the file
-compares. Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+compares.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import struct
 import time
-from functools import cache
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from threading import Event
 
 from ..ledger import Refusal
-from ..ledger.files import sha256_file, write_text
+from ..ledger.files import atomic, sha256_file, write_text
+from .gguf_head import Head, read_head
 
 SETTLED = 2_000_000_000  # nanoseconds after which a further change of a file surely shows in its times
-_SIZE = struct.Struct("=Q")
 _LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *](.+)")
 _digests: dict[tuple[int, ...], str] = {}
 
 
-def open_gguf(path: Path) -> Any:
-    """A gguf.GGUFReader of a file that is whole; tensor data are mapped, and read for the digest alone, where one lies beside the file.
+def open_gguf(path: Path) -> Head:
+    """The head of a file that is whole; of its tensors, only a digest that lies beside the file has them read.
 
     Raises Refusal for a file that is missing, foreign or cut off at any place, or is not the one that its digest was written for.
     """
-    if not path.is_file():
-        raise Refusal(f"{path}: no such file; name a GGUF file, such as one that `medloom export` wrote")
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise Refusal(f"{path}: not a GGUF file; `medloom export` makes one of a model folder")
-    try:
-        reader = _reader_class()(path)
-        _check_extent(reader, path.stat().st_size)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, struct.error) as error:
-        raise Refusal(f"{path}: damaged or cut off ({error}); export or copy it again") from None
+    head = read_head(path)
     check_digest(path)
-    return reader
-
-
-def field_value(reader: Any, key: str) -> Any:
-    """A metadata value of a GGUFReader, or None where the file has no such key."""
-    field = reader.get_field(key)
-    return None if field is None else field.contents()
+    return head
 
 
 def digest_file(path: Path) -> Path:
@@ -54,10 +42,49 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_digest(path: Path) -> None:
+def write_digest(path: Path, digest: str) -> None:
     """Write the digest of a GGUF file beside it; `sha256sum -c` reads it, too."""
     name = path.name.replace("\\", "\\\\").replace("\n", "\\n")
-    write_text(digest_file(path), f"{'' if name == path.name else chr(92)}{sha256_file(path)}  {name}\n")
+    write_text(digest_file(path), f"{'' if name == path.name else chr(92)}{digest}  {name}\n")
+
+
+@contextmanager
+def write_gguf(path: Path) -> Iterator[FileIO]:
+    """A file to be written from its first byte to its last, unbuffered; on a clean exit it is whole at `path`, and its digest beside it.
+
+    Another thread computes the digest while the file grows, from what the system still holds in memory.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        with atomic(path) as temporary, temporary.open("wb", buffering=0) as stream:
+            whole = Event()
+            digest = pool.submit(_sha256_growing, temporary.open("rb", buffering=0), whole)
+            try:
+                yield stream
+            except BaseException:
+                stream.truncate(0)  # so that the other thread has no more to read
+                raise
+            finally:
+                whole.set()
+        write_digest(path, digest.result())
+
+
+def append(stream: FileIO, data: bytes | memoryview) -> None:
+    """Write all of it to an unbuffered file, which may take less at a time."""
+    left = memoryview(data)
+    while len(left):
+        left = left[stream.write(left):]
+
+
+def _sha256_growing(stream: FileIO, whole: Event) -> str:
+    """SHA-256 of a file that others append to until it is `whole`."""
+    found, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    with stream:
+        while True:
+            last = whole.wait(0.002)  # before the read: what comes after it must be read, too
+            while count := stream.readinto(buffer):
+                found.update(buffer[:count])
+            if last:
+                return found.hexdigest()
 
 
 def gguf_digest(path: Path) -> str:
@@ -93,52 +120,3 @@ def check_digest(path: Path) -> None:
     if found != wanted:
         raise Refusal(f"{path}: altered or damaged: its SHA-256 is {found[:12]}..., and {beside.name} says {wanted[:12]}...; "
                       "export or copy it again, both files together")
-
-
-def _check_extent(reader: Any, size: int) -> None:
-    """Raise ValueError where tensors do not lie one behind the other, as llama.cpp wants them, or go beyond the end of the file."""
-    place = int(reader.data_offset)
-    for tensor in reader.tensors:
-        if tensor.data_offset != place:
-            raise ValueError(f"{tensor.name} lies at byte {tensor.data_offset}, not at {place}")
-        if place + tensor.n_bytes > size:
-            raise ValueError(f"{tensor.name} goes to byte {place + tensor.n_bytes} of {size}")
-        place += -(-int(tensor.n_bytes) // int(reader.alignment)) * int(reader.alignment)
-
-
-@cache
-def _reader_class() -> Any:
-    import gguf
-    import numpy as np
-
-    array, string = gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING
-
-    class Reader(gguf.GGUFReader):
-        """gguf's own, but that it takes no end of the file for an empty value, and reads an array at once and not value by value:
-        it needs seconds for a vocabulary otherwise. `contents()` of a field gives the same."""
-
-        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-            found = super()._get(offset, dtype, count, override_order)
-            if len(found) != count:
-                raise ValueError(f"{count} values asked for at byte {offset} of {len(self.data)}")
-            return found
-
-        def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
-            if raw_type != array or self.byte_order != "I":
-                return super()._get_field_parts(orig_offs, raw_type)
-            kind, length, place = self._get(orig_offs, np.uint32), self._get(orig_offs + 4, np.uint64), orig_offs + 12
-            parts = [kind, length]
-            if kind[0] in self.gguf_scalar_to_np:
-                parts.append(self._get(place, self.gguf_scalar_to_np[kind[0]], int(length[0])))
-                place += parts[-1].nbytes
-            elif kind[0] == string:
-                bytes_of: Any = self.data.data
-                for _ in range(int(length[0])):
-                    size, = _SIZE.unpack_from(bytes_of, place)
-                    parts.append(np.frombuffer(bytes_of, np.uint8, size, place + _SIZE.size))
-                    place += _SIZE.size + size
-            else:
-                return super()._get_field_parts(orig_offs, raw_type)
-            return place - orig_offs, parts, list(range(2, len(parts))), [array, gguf.GGUFValueType(kind[0])]
-
-    return Reader

@@ -21,12 +21,12 @@ from .config import ModelConfig
 
 
 def rope_frequencies(config: ModelConfig) -> Tensor:
-    """Rotation per position of each feature pair, in radians: [head_size / 2], float32.
+    """Rotation per position of each feature pair, in radians: [head_size / 2], float32, on the CPU.
 
     With Llama 3.1's `rope_scaling`, wavelengths beyond the original context are stretched by `factor` and those between the two
     bounds are blended; linear scaling stretches them all.
     """
-    exponent = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
+    exponent = torch.arange(0, config.head_size, 2, dtype=torch.float32, device="cpu") / config.head_size
     frequency = 1.0 / config.rope_theta**exponent
     if config.rope_scaling is None:
         return frequency
@@ -149,9 +149,15 @@ class Stack(nn.Module):
 
     def __init__(self, config: ModelConfig, part: Part) -> None:
         super().__init__()
-        self.embed_tokens: nn.Embedding | None = nn.Embedding(config.vocab_size, config.hidden_size) if part.embeds else None
+        self.embed_tokens: nn.Embedding | None = _embedding(config) if part.embeds else None
         self.layers = nn.ModuleDict({str(i): Block(config) for i in range(part.first, part.last)})
         self.norm: nn.RMSNorm | None = nn.RMSNorm(config.hidden_size, eps=config.norm_eps) if part.scores else None
+
+
+def _embedding(config: ModelConfig) -> nn.Embedding:
+    shape = config.vocab_size, config.hidden_size
+    # On the meta device torch would draw numbers by way of its compiler, whose import takes seconds.
+    return nn.Embedding(*shape, _weight=torch.empty(shape) if torch.get_default_device().type == "meta" else None)
 
 
 class Llama(nn.Module):
@@ -166,7 +172,7 @@ class Llama(nn.Module):
         if part.scores and not config.tied:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.frequencies: Tensor
-        self.register_buffer("frequencies", rope_frequencies(config), persistent=False)
+        self.register_buffer("frequencies", rope_frequencies(config).to(torch.get_default_device()), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Llama:
         # The rotations are computed, not learned: float32 whatever the weights are cast to, and whole after meta or to_empty.

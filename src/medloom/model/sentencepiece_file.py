@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 BPE = 2
@@ -21,8 +21,7 @@ _SCORE = struct.Struct("<f")
 _CROSSING = re.compile("[^\u2581 ][\u2581 ]|.\n|\n.", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One token: its text with spaces as U+2581, its score (higher merges first) and its kind."""
 
     text: str
@@ -47,7 +46,12 @@ def read_pieces(path: Path) -> Pieces:
     trainer: dict[int, Any] = {}
     normaliser: dict[int, Any] = {}
     try:
-        for number, value in _fields(path.read_bytes()):
+        blob, place = path.read_bytes(), 0
+        # Nearly the whole file is short pieces, one behind the other.
+        while blob[place : place + 1] == b"\n" and blob[place + 1] < 128 and place + 2 + blob[place + 1] <= len(blob):
+            begin, place = place + 2, place + 2 + blob[place + 1]
+            pieces.append(_piece(blob[begin:place]))
+        for number, value in _fields(blob[place:]):
             if number == 1:
                 pieces.append(_piece(value))
             elif number == 2:

@@ -107,13 +107,13 @@ class Template:
             raise Refusal(f"the chat template does not take a conversation of {', '.join(m['role'] for m in messages)}: {error}") from None
         return str(texts[0])
 
-    def pieces(self, messages: Sequence[Message]) -> list[Piece]:
-        """The conversation cut at its control tokens and where learning begins and ends.
+    def pieces(self, messages: Sequence[Message], *, opened: bool = False) -> list[Piece]:
+        """The conversation, as `text` gives it, cut at its control tokens and where learning begins and ends.
 
         An assistant's message is what the text gains by it. Raises Refusal for a template that rewrites what came before.
         """
         hidden = [self._hide(message) for message in messages]
-        whole = self.text(hidden)
+        whole = self.text(hidden, opened=opened)
         spans: list[tuple[int, int]] = []
         for place, message in enumerate(hidden):
             if message["role"] == "assistant":
@@ -127,12 +127,15 @@ class Template:
         return [Piece(whole[a:b].replace(GUARD, ""), any(start <= a < stop for start, stop in spans), tokens.get((a, b)))
                 for a, b in pairwise(cuts)]
 
-    def encode(self, messages: Sequence[Message]) -> tuple[list[int], NDArray[np.bool_]]:
-        """Ids of the conversation and which of them are learned. Text between two control tokens is cut into tokens as one text."""
+    def encode(self, messages: Sequence[Message], *, opened: bool = False) -> tuple[list[int], NDArray[np.bool_]]:
+        """Ids of the conversation, as `text` gives it, and which of them are learned.
+
+        Text between two control tokens is cut into tokens as one text.
+        """
         encode = self.tokenizer.encode
         ids: list[int] = []
         learned: list[bool] = []
-        for is_text, group in groupby(self.pieces(messages), lambda piece: piece.token is None):
+        for is_text, group in groupby(self.pieces(messages, opened=opened), lambda piece: piece.token is None):
             pieces = list(group)
             spaced = self._prefix == "always" or (self._prefix == "first" and not ids)
             new, flags = _encode_run(pieces, encode if spaced else self._encode_bare) if is_text else \
@@ -226,7 +229,21 @@ def control_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     return found | {token.text: token.id for token in tokenizer.added_tokens if not token.mark}
 
 
+def has_template(folder: Path) -> bool:
+    """Whether a model folder has a chat template of its own."""
+    return _found(folder) is not None
+
+
 def _own(folder: Path) -> str:
+    """The chat template of a model folder."""
+    found = _found(folder)
+    if found is None:
+        raise Refusal(f'{folder}: no chat template here (chat_template.jinja, or in tokenizer_config.json) for finetune.template = '
+                      '"tokenizer"; name another template')
+    return found
+
+
+def _found(folder: Path) -> str | None:
     """The chat template of a model folder, where transformers looks for it."""
     file = folder / "chat_template.jinja"
     if file.is_file():
@@ -234,10 +251,7 @@ def _own(folder: Path) -> str:
     found = read_json(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(found, list):
         found = next((entry.get("template") for entry in found if entry.get("name") == "default"), None)
-    if not isinstance(found, str):
-        raise Refusal(f'{folder}: no chat template here (chat_template.jinja, or in tokenizer_config.json) for finetune.template = '
-                      '"tokenizer"; name another template')
-    return found
+    return found if isinstance(found, str) else None
 
 
 def _encode_run(pieces: Sequence[Piece], encode: Callable[[str], list[int]]) -> tuple[list[int], list[bool]]:

@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gguf import GGMLQuantizationType
 from torch import Tensor
 
 from medloom.ledger import Progress, Refusal, Silent
-from medloom.ledger.files import atomic
 from medloom.model import weight_shapes
 from medloom.model.config import ModelConfig, UnsupportedModel
-from medloom.model.gguf_file import write_digest
+from medloom.model.gguf_file import append, write_gguf
+from medloom.model.gguf_head import ALIGNMENT, head_bytes
 
-from .metadata import FILE_TYPES, About, write_shape
+from .metadata import FILE_TYPES, About, shape_pairs
 from .vocabulary import read_vocabulary
 from .weights import Weight, ahead, stored_weights, write
-from .writer import ALIGNMENT, Writer
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_GGML = {dtype: GGMLQuantizationType[name] for name, dtype in _DTYPES.items()}
 _LAYER = {
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
@@ -64,29 +65,24 @@ def export_gguf(model: Path, out: Path, type: str = "F16", *, about: About | Non
     factors = _frequency_factors(config)
     tensors = ({} if factors is None else {"rope_freqs.weight": factors}) | weights
     bar = (progress or Silent()).task(f"export {out.name}", len(tensors), "tensors")
-    with bar as task, atomic(out) as temporary:
-        writer = Writer(temporary, "llama")
-        (about or About(model.resolve().name)).write(writer)
-        write_shape(writer, config, type)
-        vocabulary.write(writer)
-        for name, tensor in tensors.items():
-            writer.announce(name, tuple(tensor.shape), _dtype(tensor, type))
-        writer.write_head()
-        with temporary.open("r+b", buffering=0) as stream:
-            stream.seek(0, 2)
-            parts = _parts(tensors, config, type)
-            converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
-            for part in ahead(parts) if converts else parts:
-                if part is None:
-                    stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-                    task.advance()
-                elif isinstance(part, Weight):
-                    part.copy(stream)
-                else:
-                    write(stream, part)
-            bytes_written = stream.tell()
-    write_digest(out)
-    return {"type": type, "bytes": bytes_written, "tensors": len(tensors), "parameters": config.parameters}
+    head = head_bytes(
+        {"general.architecture": "llama", **(about or About(model.resolve().name)).pairs(), **shape_pairs(config, type),
+         **vocabulary.pairs()},
+        [(name, tensor.shape, _GGML[_dtype(tensor, type)]) for name, tensor in tensors.items()])
+    parts = _parts(tensors, config, type)
+    converts = any(isinstance(tensor, Weight) and tensor.dtype != _DTYPES[type] for tensor in tensors.values())
+    with bar as task, write_gguf(out) as stream:
+        append(stream, head)
+        for part in ahead(parts) if converts else parts:
+            if part is None:
+                append(stream, bytes(-stream.tell() % ALIGNMENT))
+                task.advance()
+            elif isinstance(part, Weight):
+                part.copy(stream)
+            else:
+                write(stream, part)
+        size = stream.tell()
+    return {"type": type, "bytes": size, "tensors": len(tensors), "parameters": config.parameters}
 
 
 def _refuse_others(model: Path, config: ModelConfig) -> None:

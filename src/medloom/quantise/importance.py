@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from medloom.ledger import Progress, Refusal, Silent
 from medloom.ledger.files import atomic
-
-from .header import ALIGNMENT, number_value, padded, read_header, string_value, strings_value, written
+from medloom.model.gguf_file import open_gguf
+from medloom.model.gguf_head import ALIGNMENT, Value, head_bytes, padded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,13 +95,13 @@ def _windows(tokenizer: Any, texts: Iterable[str], window: int, positions: int) 
 
 
 def _write(out: Path, sums: dict[str, NDArray[np.float32]], count: int, dataset: str, chunks: int, window: int) -> int:
-    pairs = {"general.type": string_value("imatrix"), "imatrix.datasets": strings_value([dataset]),
-             "imatrix.chunk_count": number_value(chunks), "imatrix.chunk_size": number_value(window)}
+    pairs: dict[str, Value] = {"general.type": "imatrix", "imatrix.datasets": [dataset], "imatrix.chunk_count": chunks,
+                               "imatrix.chunk_size": window}
     arrays: dict[str, NDArray[np.float32]] = {}
     for name in sorted(sums):
         arrays |= {f"{name}.in_sum2": sums[name], f"{name}.counts": np.array([count], dtype=np.float32)}
     with atomic(out) as temporary, temporary.open("wb") as stream:
-        stream.write(written(pairs, [(name, array.shape, 0, array.nbytes) for name, array in arrays.items()]))
+        stream.write(head_bytes(pairs, [(name, array.shape, 0) for name, array in arrays.items()]))
         for array in arrays.values():
             stream.write(array.astype("<f4").tobytes().ljust(padded(array.nbytes, ALIGNMENT), b"\0"))
         return stream.tell()
@@ -121,10 +121,10 @@ def read_importance(path: Path) -> Importance:
 
 
 def _read_gguf(path: Path) -> Importance:
-    header = read_header(path)
-    if header.value("general.type") != "imatrix" or header.value("imatrix.chunk_count") is None:
+    head = open_gguf(path)
+    if head.value("general.type") != "imatrix" or head.value("imatrix.chunk_count") is None:
         raise Refusal(f"{path}: a GGUF file, but no importance matrix; name one of `llama-imatrix`'s, or collect one")
-    infos = {info.name: info for info in header.tensors}
+    infos = {info.name: info for info in head.tensors}
     columns: dict[str, NDArray[np.float32]] = {}
     with path.open("rb") as stream:
         def values(name: str) -> NDArray[np.float32]:
@@ -141,7 +141,7 @@ def _read_gguf(path: Path) -> Importance:
                     raise Refusal(f"{path}: {matrix} is a mixture of {len(counts)} experts; only dense models are known here")
                 count = np.float32(np.rint(counts[0]))
                 columns[matrix] = sums / count if count > 0 else np.ones_like(sums)
-    return Importance(path, columns, header.value("imatrix.datasets") or [], header.value("imatrix.chunk_count"))
+    return Importance(path, columns, head.value("imatrix.datasets") or [], head.value("imatrix.chunk_count"))
 
 
 def _read_legacy(path: Path) -> Importance:

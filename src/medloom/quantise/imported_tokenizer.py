@@ -16,7 +16,7 @@ from typing import Any
 from medloom.ledger import Refusal
 from medloom.ledger.files import atomic, write_json, write_text
 from medloom.model.encoders import LLAMA3_PATTERN
-from medloom.model.gguf_file import field_value
+from medloom.model.gguf_head import Head
 from medloom.model.sentencepiece_file import (
     BYTE,
     CONTROL,
@@ -60,65 +60,65 @@ class Listed:
                 for number in range(begin, len(self.tokens)) if self.kinds[number] in (CONTROL, USER_DEFINED)}
 
 
-def write_tokenizer(reader: Any, path: Path, folder: Path) -> Listed:
-    """Write tokenizer.model (SentencePiece) or none, tokenizer.json and tokenizer_config.json of the file at `path`, open in `reader`.
+def write_tokenizer(head: Head, folder: Path) -> Listed:
+    """Write tokenizer.model (SentencePiece) or none, tokenizer.json and tokenizer_config.json of a GGUF file with this head.
 
     Raises Refusal for a kind of tokenizer, or a way to cut text, that has no equal form here.
     """
-    kind = field_value(reader, "tokenizer.ggml.model")
-    listed = _read(reader, path)
-    adds_bos = field_value(reader, "tokenizer.ggml.add_bos_token")
+    kind = head.value("tokenizer.ggml.model")
+    listed = _read(head)
+    adds_bos = head.value("tokenizer.ggml.add_bos_token")
     adds_bos = "bos" in listed.special if adds_bos is None else bool(adds_bos)
     if kind == "llama":
-        known = _write_sentencepiece(reader, listed, folder, adds_bos)
+        known = _write_sentencepiece(head, listed, folder, adds_bos)
     elif kind == "gpt2":
-        known = _write_byte_pairs(reader, listed, folder, adds_bos)
+        known = _write_byte_pairs(head, listed, folder, adds_bos)
     else:
-        raise Refusal(f"{path}: its tokenizer is {kind!r}; import knows \"llama\" (SentencePiece) and \"gpt2\" (byte-level pairs)")
+        raise Refusal(f"{head.path}: its tokenizer is {kind!r}; import knows \"llama\" (SentencePiece) and \"gpt2\" (byte-level pairs)")
     own = listed.own()
     names = {f"{name}_token": listed.tokens[number] for name, number in listed.special.items() if name in ("bos", "eos", "unk", "pad")}
-    template = _template(reader)
+    template = _template(head)
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast" if known else "LlamaTokenizer", "add_bos_token": adds_bos,
-        "add_eos_token": bool(field_value(reader, "tokenizer.ggml.add_eos_token")), **names, "clean_up_tokenization_spaces": False,
+        "add_eos_token": bool(head.value("tokenizer.ggml.add_eos_token")), **names, "clean_up_tokenization_spaces": False,
         "model_max_length": 1_000_000_000,
         "added_tokens_decoder": {str(number): entry for number, entry in listed.entries(own).items()},
         **({} if template is None else {"chat_template": template})})
     return listed
 
 
-def _read(reader: Any, path: Path) -> Listed:
-    tokens: list[str] = field_value(reader, "tokenizer.ggml.tokens") or []
-    kinds: list[int] = field_value(reader, "tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
-    scores: list[float] | None = field_value(reader, "tokenizer.ggml.scores")
+def _read(head: Head) -> Listed:
+    tokens: list[str] = head.value("tokenizer.ggml.tokens") or []
+    kinds: list[int] = head.value("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
+    scores: list[float] | None = head.value("tokenizer.ggml.scores")
     if not tokens or len(kinds) != len(tokens) or (scores is not None and len(scores) != len(tokens)):
-        raise Refusal(f"{path}: {len(tokens)} tokens, {len(kinds)} kinds, {len(scores or ())} scores: no whole vocabulary; "
+        raise Refusal(f"{head.path}: {len(tokens)} tokens, {len(kinds)} kinds, {len(scores or ())} scores: no whole vocabulary; "
                       "take a file that was converted with its tokenizer")
     count = len(tokens)
     while count and kinds[count - 1] == _UNUSED and re.fullmatch(rf"\[PAD{count - 1}\]", tokens[count - 1]):
         count -= 1
     special = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"), ("eot", "eot"), ("eom", "eom")):
-        number = field_value(reader, f"tokenizer.ggml.{key}_token_id")
+        number = head.value(f"tokenizer.ggml.{key}_token_id")
         # A plain token under such a name, left over from another tokenizer, would have transformers read it as control.
         if number is not None and number < count and (name in ("bos", "eos") or kinds[number] != NORMAL):
             special[name] = int(number)
-    joined_by_score = field_value(reader, "tokenizer.ggml.model") == "llama"
-    return Listed(path, tokens[:count], kinds[:count], scores[:count] if scores is not None and joined_by_score else None, special)
+    joined_by_score = head.value("tokenizer.ggml.model") == "llama"
+    return Listed(head.path, tokens[:count], kinds[:count], scores[:count] if scores is not None and joined_by_score else None, special)
 
 
-def _write_sentencepiece(reader: Any, listed: Listed, folder: Path, adds_bos: bool) -> bool:
+def _write_sentencepiece(head: Head, listed: Listed, folder: Path, adds_bos: bool) -> bool:
     """Write tokenizer.model, and where an equal form is known, as is returned, tokenizer.json."""
     own, path = listed.own(), listed.path
     if listed.scores is None:
         raise Refusal(f"{path}: a SentencePiece vocabulary without scores; take a file that was converted with its tokenizer")
-    if field_value(reader, "tokenizer.ggml.remove_extra_whitespaces") or field_value(reader, "tokenizer.ggml.precompiled_charsmap"):
+    if head.value("tokenizer.ggml.remove_extra_whitespaces") or head.value("tokenizer.ggml.precompiled_charsmap"):
         raise Refusal(f"{path}: its tokenizer rewrites text before it cuts it, which import does not know")
     special = listed.special
     elsewhere = any(special.get(name, own) not in (usual, *range(own, len(listed.tokens) + 1)) for name, usual in (("bos", 1), ("eos", 2)))
     if special.get("unk", 0) != 0 or elsewhere or not all(kind in (UNKNOWN, CONTROL) for kind in listed.kinds[:3]):
         raise Refusal(f"{path}: its special tokens {special} are not SentencePiece's unknown 0, beginning 1 and end 2, which import knows")
-    prefix = field_value(reader, "tokenizer.ggml.add_space_prefix")
+    prefix = head.value("tokenizer.ggml.add_space_prefix")
     kinds = [UNKNOWN, *listed.kinds[1:own]]  # converters call the unknown token control where another file lists it
     write = [Piece(text, 0.0 if kind in (UNKNOWN, CONTROL) else score, kind)
              for text, score, kind in zip(listed.tokens[:own], listed.scores[:own], kinds, strict=True)]
@@ -133,12 +133,12 @@ def _write_sentencepiece(reader: Any, listed: Listed, folder: Path, adds_bos: bo
     return True
 
 
-def _write_byte_pairs(reader: Any, listed: Listed, folder: Path, adds_bos: bool) -> bool:
-    pre = field_value(reader, "tokenizer.ggml.pre")
+def _write_byte_pairs(head: Head, listed: Listed, folder: Path, adds_bos: bool) -> bool:
+    pre = head.value("tokenizer.ggml.pre")
     if pre not in _LLAMA3:
         raise Refusal(f"{listed.path}: cuts text by the rule {pre!r}; of byte-level tokenizers import knows Llama 3's, {_LLAMA3[0]!r}")
     own = listed.own()
-    merges = [merge.split(" ") for merge in field_value(reader, "tokenizer.ggml.merges") or []]
+    merges = [merge.split(" ") for merge in head.value("tokenizer.ggml.merges") or []]
     if not merges or any(len(pair) != 2 for pair in merges):
         raise Refusal(f"{listed.path}: its merges are missing or no pairs; take a file that was converted with its tokenizer")
     content = {
@@ -165,11 +165,11 @@ def _write_library(content: dict[str, Any], listed: Listed, folder: Path, adds_b
     write_text(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def _template(reader: Any) -> str | list[dict[str, str]] | None:
+def _template(head: Head) -> str | list[dict[str, str]] | None:
     """The chat template, or where the file has several, all of them with their names, as transformers keeps them."""
-    default: str | None = field_value(reader, "tokenizer.chat_template")
-    names: list[str] = field_value(reader, "tokenizer.chat_templates") or []
-    others = [{"name": name, "template": field_value(reader, f"tokenizer.chat_template.{name}")} for name in names if name != "default"]
+    default: str | None = head.value("tokenizer.chat_template")
+    names: list[str] = head.value("tokenizer.chat_templates") or []
+    others = [{"name": name, "template": head.value(f"tokenizer.chat_template.{name}")} for name in names if name != "default"]
     others = [entry for entry in others if entry["template"]]
     if not others:
         return default

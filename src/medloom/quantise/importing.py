@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medloom.ledger import Progress, Refusal, Silent
 from medloom.ledger.files import read_json, write_json
 from medloom.ledger.progress import Task
 from medloom.model import ModelConfig, save_weights, weight_shapes
-from medloom.model.gguf_file import field_value, gguf_digest, open_gguf
+from medloom.model.gguf_file import gguf_digest, open_gguf
+from medloom.model.gguf_head import Head, TensorInfo
 from medloom.model.llama import rope_frequencies
 
 from .export import _names
@@ -48,18 +50,18 @@ def import_gguf(source: Path, out: Path, dtype: str = "bfloat16", *, progress: P
         raise Refusal(f"dtype {dtype}: choose {', '.join(DTYPES)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Refusal(f"{out}: is not empty; name a new folder")
-    reader = open_gguf(source)
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    config = _config(reader, source, tensors)
+    head = open_gguf(source)
+    tensors = {tensor.name: tensor for tensor in head.tensors}
+    config = _config(head, tensors)
     _check_tensors(source, tensors, config)
-    note = {"file": source.name, "sha256": gguf_digest(source), "bytes": source.stat().st_size, "type": _type(reader),
-            "tensors": dict(sorted(Counter(tensor.tensor_type.name for tensor in reader.tensors).items())), "dtype": dtype,
+    note = {"file": source.name, "sha256": gguf_digest(source), "bytes": source.stat().st_size, "type": _type(head),
+            "tensors": dict(sorted(Counter(tensor.type_name for tensor in head.tensors).items())), "dtype": dtype,
             "parameters": config.parameters}
-    about = {key: field_value(reader, f"general.{key}") for key in ("name", "license", "license.link", "source.url")}
+    about = {key: head.value(f"general.{key}") for key in ("name", "license", "license.link", "source.url")}
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     try:
-        listed = write_tokenizer(reader, source, temporary)
+        listed = write_tokenizer(head, temporary)
         if len(listed.tokens) > config.vocab_size:
             raise Refusal(f"{source}: {len(listed.tokens)} tokens, but {config.vocab_size} rows of embeddings; convert it again, whole")
         write_json(temporary / NOTE, note | {"about": {key: value for key, value in about.items() if value is not None}})
@@ -73,10 +75,12 @@ def import_gguf(source: Path, out: Path, dtype: str = "bfloat16", *, progress: P
     return note
 
 
-def _config(reader: Any, path: Path, tensors: Mapping[str, Any]) -> ModelConfig:
+def _config(head: Head, tensors: Mapping[str, TensorInfo]) -> ModelConfig:
     """The network's shape. Raises Refusal where the file describes another network than the Llama family's."""
+    path = head.path
+
     def value(key: str, default: Any = None) -> Any:
-        found = field_value(reader, f"llama.{key}")
+        found = head.value(f"llama.{key}")
         if isinstance(found, list):
             if len(set(found)) != 1:
                 raise Refusal(f"{path}: {key} is not the same in all layers, which no network here has")
@@ -85,27 +89,27 @@ def _config(reader: Any, path: Path, tensors: Mapping[str, Any]) -> ModelConfig:
             raise Refusal(f"{path}: says nothing of llama.{key}; convert it again with a newer converter")
         return default if found is None else found
 
-    architecture = field_value(reader, "general.architecture")
+    architecture = head.value("general.architecture")
     if architecture != "llama":
         raise Refusal(f"{path}: architecture {architecture}; import knows llama, which Llama and Mistral files are")
     if value("expert_count", 0):
         raise Refusal(f"{path}: a mixture of {value('expert_count')} experts, which no network here is")
-    if (field_value(reader, "split.count") or 1) > 1:
-        raise Refusal(f"{path}: one of {field_value(reader, 'split.count')} parts; join them first with llama-gguf-split --merge")
+    if (head.value("split.count") or 1) > 1:
+        raise Refusal(f"{path}: one of {head.value('split.count')} parts; join them first with llama-gguf-split --merge")
     if "token_embd.weight" not in tensors:
         raise Refusal(f"{path}: holds no embeddings, so it is a vocabulary or a part of a model; name the whole model's file")
     heads, hidden = int(value("attention.head_count")), int(value("embedding_length"))
     size = int(value("attention.key_length", hidden // heads))
     if {int(value("attention.value_length", size)), int(value("rope.dimension_count", size))} != {size}:
         raise Refusal(f"{path}: keys, values and rotations are not of one size, as in every network here they are")
-    special = {name: field_value(reader, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
+    special = {name: head.value(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
     config = ModelConfig(
-        vocab_size=int(tensors["token_embd.weight"].shape[1]), hidden_size=hidden, intermediate_size=int(value("feed_forward_length")),
+        vocab_size=int(tensors["token_embd.weight"].shape[0]), hidden_size=hidden, intermediate_size=int(value("feed_forward_length")),
         layers=int(value("block_count")), heads=heads, kv_heads=int(value("attention.head_count_kv", heads)),
         max_positions=int(value("context_length")), norm_eps=_decimal(value("attention.layer_norm_rms_epsilon")),
         rope_theta=_decimal(value("rope.freq_base", 10_000.0)), tied="output.weight" not in tensors, head_size=size,
         bos_id=special["bos"], eos_id=special["eos"])
-    return replace(config, rope_scaling=_scaling(reader, path, config, tensors))
+    return replace(config, rope_scaling=_scaling(head, config, tensors))
 
 
 def _decimal(value: float) -> float:
@@ -113,16 +117,17 @@ def _decimal(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _scaling(reader: Any, path: Path, config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, float] | None:
+def _scaling(head: Head, config: ModelConfig, tensors: Mapping[str, TensorInfo]) -> dict[str, float] | None:
     """How positions are stretched. A file says Llama 3's way by its result alone, a divisor for each frequency."""
-    kind, factor = (field_value(reader, f"llama.rope.scaling.{key}") for key in ("type", "factor"))
+    path = head.path
+    kind, factor = (head.value(f"llama.rope.scaling.{key}") for key in ("type", "factor"))
     if kind not in (None, "none", "linear"):
         raise Refusal(f"{path}: rope scaling {kind!r}; import knows linear and Llama 3's")
-    old = field_value(reader, "llama.rope.scale_linear")
+    old = head.value("llama.rope.scale_linear")
     linear = float(factor or 1) if kind == "linear" else float(old or 1)
     if _FREQUENCIES not in tensors:
         return None if linear == 1 else {"factor": linear}
-    divisors = torch.from_numpy(np.array(tensors[_FREQUENCIES].data, dtype=np.float32))
+    divisors = torch.from_numpy(_dequantised(path, tensors[_FREQUENCIES], 0, 1)[0])
     plain = rope_frequencies(config)
     if divisors.shape == plain.shape and linear == 1:
         if bool((divisors == 1).all()):
@@ -136,60 +141,58 @@ def _scaling(reader: Any, path: Path, config: ModelConfig, tensors: Mapping[str,
     raise Refusal(f"{path}: {_FREQUENCIES} is not Llama 3's rope scaling with the bounds 1 and 4, so config.json has no words for it")
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, Any], config: ModelConfig) -> None:
+def _check_tensors(path: Path, tensors: Mapping[str, TensorInfo], config: ModelConfig) -> None:
     """Refuse a file whose tensors are not, name by name and shape by shape, those of the network that it describes."""
     names, shapes = dict(_names(config)), weight_shapes(config)
     unknown = sorted(tensors.keys() - names.keys() - {_FREQUENCIES})
     missing = sorted(names.keys() - tensors.keys())
-    wrong = [ours for ours, hf in names.items() if ours in tensors and _shape(tensors[ours]) != shapes[hf]]
+    wrong = [ours for ours, hf in names.items() if ours in tensors and tensors[ours].shape != shapes[hf]]
     for faults, what in ((missing, "are missing"), (unknown, "have no place in a Llama"), (wrong, "have another shape than it says")):
         if faults:
             raise Refusal(f"{path}: {len(faults)} tensors {what}, first {faults[0]}; import knows whole files of plain Llama networks")
-    for tensor in {tensor.tensor_type: tensor for tensor in tensors.values()}.values():
+    for tensor in {tensor.type: tensor for tensor in tensors.values()}.values():
         _dequantised(path, tensor, 0, 1)
 
 
-def _shape(tensor: Any) -> tuple[int, ...]:
-    return tuple(map(int, reversed(tensor.shape)))
-
-
-def _dequantised(path: Path, tensor: Any, first: int, last: int) -> Any:
-    """Rows of a tensor as float32."""
+def _dequantised(path: Path, tensor: TensorInfo, first: int, last: int) -> NDArray[np.float32]:
+    """Rows [first, last) of a tensor as float32, [last - first, columns]."""
     import gguf
 
+    row = tensor.size // tensor.rows
+    data = np.fromfile(path, np.uint8, (last - first) * row, offset=tensor.start + first * row).reshape(last - first, row)
     try:
-        found = gguf.quants.dequantize(tensor.data[first:last], tensor.tensor_type)
+        found = gguf.quants.dequantize(data, gguf.GGMLQuantizationType(tensor.type))
     except NotImplementedError:
-        raise Refusal(f"{path}: {tensor.name} is {tensor.tensor_type.name}, which the gguf package does not dequantise") from None
+        raise Refusal(f"{path}: {tensor.name} is {tensor.type_name}, which the gguf package does not dequantise") from None
     return np.require(found, np.float32, "W")
 
 
 class _Restored(Mapping[str, Tensor]):
     """The weights by Hugging Face's names, each dequantised and put in Hugging Face's order when it is asked for."""
 
-    def __init__(self, path: Path, tensors: Mapping[str, Any], config: ModelConfig, dtype: torch.dtype, task: Task,
+    def __init__(self, path: Path, tensors: Mapping[str, TensorInfo], config: ModelConfig, dtype: torch.dtype, task: Task,
                  pool: ThreadPoolExecutor) -> None:
         self._path, self._config, self._dtype, self._task, self._pool = path, config, dtype, task, pool
         self._tensors = {hf: tensors[ours] for ours, hf in _names(config)}
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[name]
-        shape = _shape(tensor)
-        out = torch.empty(shape, dtype=self._dtype)
-        step = max(1, _BLOCK // shape[-1]) if len(shape) > 1 else shape[0]
+        out = torch.empty((tensor.rows, tensor.columns), dtype=self._dtype)
+        step = max(1, _BLOCK // tensor.columns)
 
         def fill(first: int) -> None:
-            out[first : first + step] = torch.from_numpy(_dequantised(self._path, tensor, first, first + step))
+            last = min(first + step, tensor.rows)
+            out[first:last] = torch.from_numpy(_dequantised(self._path, tensor, first, last))
 
-        list(self._pool.map(fill, range(0, shape[0], step)))
+        list(self._pool.map(fill, range(0, tensor.rows, step)))
         if not bool(out.isfinite().all()):
             raise Refusal(f"{self._path}: {tensor.name} holds numbers that are none, or that {str(self._dtype)[6:]} cannot hold; "
                           "take --dtype bfloat16, or copy the file again")
         heads = self._config.heads if ".q_proj." in name else self._config.kv_heads if ".k_proj." in name else 0
         if heads:  # llama.cpp rotates neighbouring rows, Hugging Face halves of a head
-            out = out.view(heads, -1, 2, shape[-1]).transpose(1, 2).reshape(shape)
+            out = out.view(heads, -1, 2, tensor.columns).transpose(1, 2)
         self._task.advance(1)
-        return out
+        return out.reshape(tensor.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -207,11 +210,11 @@ def _write_ends(folder: Path, listed: Listed) -> None:
         write_json(path, read_json(path) | {"eos_token_id": ends if len(ends) > 1 else ends[0]} | pad)
 
 
-def _type(reader: Any) -> str:
+def _type(head: Head) -> str:
     """The file's type as its name says it, such as Q4_K_M."""
     import gguf
 
-    number = field_value(reader, "general.file_type")
+    number = head.value("general.file_type")
     try:
         return str(gguf.LlamaFileType(number).name).removeprefix("MOSTLY_").removeprefix("ALL_")
     except ValueError:

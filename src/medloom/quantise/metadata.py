@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from medloom.model.config import ModelConfig
+from medloom.model.gguf_head import Value
 
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # llama.cpp's numbers for files
 
@@ -28,46 +28,40 @@ class About:
     notice: str | None = None
     recipe_digest: str | None = None
 
-    def write(self, writer: Any) -> None:
-        """Put it among a GGUFWriter's keys."""
-        writer.add_name(self.name)
-        if self.licence is not None:
-            writer.add_license(self.licence)
+    def pairs(self) -> dict[str, Value]:
+        """It as a GGUF file's metadata."""
+        given: dict[str, Value | None] = {"general.name": self.name, "general.license": self.licence}
         if self.base_model is not None:
-            owner, slash, name = self.base_model.rpartition("/")
-            writer.add_base_model_count(1)
-            writer.add_base_model_name(0, name)
-            if slash:
-                writer.add_base_model_organization(0, owner)
-            if re.fullmatch(r"[\w.-]+/[\w.-]+", self.base_model):
-                writer.add_base_model_repo_url(0, f"https://huggingface.co/{self.base_model}")
-        if self.notice is not None:
-            writer.add_description(self.notice)
-            writer.add_string("medloom.notice", self.notice)
-        if self.recipe_digest is not None:
-            writer.add_string("medloom.recipe_digest", self.recipe_digest)
+            owner, _, name = self.base_model.rpartition("/")
+            known = re.fullmatch(r"[\w.-]+/[\w.-]+", self.base_model)
+            given |= {"general.base_model.count": 1, "general.base_model.0.name": name, "general.base_model.0.organization": owner,
+                      "general.base_model.0.repo_url": f"https://huggingface.co/{self.base_model}" if known else None}
+        given |= {"general.description": self.notice, "medloom.notice": self.notice, "medloom.recipe_digest": self.recipe_digest}
+        return {key: value for key, value in given.items() if value not in (None, "")}
 
 
-def write_shape(writer: Any, config: ModelConfig, type: str) -> None:
-    """Put the network's shape, and the type of its matrices, among a GGUFWriter's keys."""
+def shape_pairs(config: ModelConfig, type: str) -> dict[str, Value]:
+    """The network's shape, and the type of its matrices, as a GGUF file's metadata."""
     import gguf
 
-    writer.add_type("model")
-    writer.add_size_label(gguf.size_label(config.parameters, 0, 0, 0))
-    writer.add_block_count(config.layers)
-    writer.add_context_length(config.max_positions)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.heads)
-    writer.add_head_count_kv(config.kv_heads)
-    writer.add_rope_freq_base(config.rope_theta)
-    if config.rope_scaling is not None and config.rope_scaling.keys() == {"factor"}:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(config.rope_scaling["factor"])
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    writer.add_key_length(config.head_size)
-    writer.add_value_length(config.head_size)
-    writer.add_file_type(FILE_TYPES[type])
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_rope_dimension_count(config.head_size)
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    scaling = config.rope_scaling or {}
+    linear: dict[str, Value] = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float(scaling.get("factor", 1))}
+    return {
+        "general.type": "model",
+        "general.size_label": gguf.size_label(config.parameters, 0, 0, 0),
+        "llama.block_count": config.layers,
+        "llama.context_length": config.max_positions,
+        "llama.embedding_length": config.hidden_size,
+        "llama.feed_forward_length": config.intermediate_size,
+        "llama.attention.head_count": config.heads,
+        "llama.attention.head_count_kv": config.kv_heads,
+        "llama.rope.freq_base": float(config.rope_theta),
+        **(linear if scaling.keys() == {"factor"} else {}),
+        "llama.attention.layer_norm_rms_epsilon": config.norm_eps,
+        "llama.attention.key_length": config.head_size,
+        "llama.attention.value_length": config.head_size,
+        "general.file_type": FILE_TYPES[type],
+        "llama.vocab_size": config.vocab_size,
+        "llama.rope.dimension_count": config.head_size,
+        "general.quantization_version": gguf.GGML_QUANT_VERSION,
+    }

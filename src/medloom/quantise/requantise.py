@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.ledger import Progress, Refusal, Silent
-from medloom.ledger.files import atomic
-from medloom.model.gguf_file import check_digest, write_digest
+from medloom.model.gguf_file import append, open_gguf, write_gguf
+from medloom.model.gguf_head import ALIGNMENT, Head, TensorInfo, Value, head_bytes, padded, tensor_size
 
 from .ggml import PLAIN, quantise_rows, why_plain
-from .header import ALIGNMENT, Header, TensorInfo, number_value, padded, read_header, string_value, written
 from .importance import Importance, read_importance
 from .mixture import MIXTURES, NEEDS_IMPORTANCE, Network, tensor_type
 
@@ -61,17 +60,16 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
     source, out = Path(source), Path(out)
     if type not in MIXTURES:
         raise Refusal(f"{type}: not a type that quantise knows; use one of {', '.join(MIXTURES)}")
-    header = read_header(source)
-    check_digest(source)
+    head = open_gguf(source)
     weights = None if importance is None else read_importance(importance)
-    plan = _plan(source, header, type, weights)
+    plan = _plan(source, head, type, weights)
     total = sum(planned.info.rows * planned.info.columns for planned in plan)
     threads = threads or len(os.sched_getaffinity(0))
     bar = (progress or Silent()).task(f"quantise {out.name}", total, "weights")
     pool = ThreadPoolExecutor(threads)
-    with source.open("rb") as full, atomic(out) as temporary, temporary.open("wb") as stream, pool, bar as task:
-        stream.write(written(_pairs(header, type, weights),
-                             [(planned.info.name, planned.info.shape, int(planned.type), planned.size) for planned in plan]))
+    with source.open("rb") as full, write_gguf(out) as stream, pool, bar as task:
+        tensors = [(planned.info.name, planned.info.shape, planned.type) for planned in plan]
+        append(stream, head_bytes(_pairs(head, type, weights), tensors))
 
         def work(job: _Job) -> NDArray[np.uint8]:
             planned, first, last = job
@@ -81,28 +79,26 @@ def quantise(source: Path, out: Path, type: str, *, importance: Path | None = No
                 raise Refusal(f"{source}: {planned.info.name}: {error}; export a sound model") from None
 
         for (planned, first, last), piece in _in_order(pool, work, _jobs(plan), threads + 1):
-            stream.write(piece.data)
+            append(stream, piece.reshape(-1).data)
             if last == planned.info.rows:
-                stream.write(bytes(padded(planned.size, ALIGNMENT) - planned.size))
+                append(stream, bytes(padded(planned.size, ALIGNMENT) - planned.size))
             task.advance((last - first) * planned.info.columns)
         size = stream.tell()
-    write_digest(out)
     figures = {"type": type, "bytes": size, "tensors": dict(sorted(Counter(planned.type.name for planned in plan).items())),
                "written_by": f"gguf {version('gguf')}" if why_plain() else f"xllamacpp {version('xllamacpp')}"}
     return figures if weights is None else figures | {"weighted": sum(planned.importance is not None for planned in plan)}
 
 
-def _plan(source: Path, header: Header, mixture: str, weights: Importance | None) -> list[_Planned]:
+def _plan(source: Path, head: Head, mixture: str, weights: Importance | None) -> list[_Planned]:
     """What becomes of each tensor, in file order."""
-    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+    from gguf import GGMLQuantizationType
 
-    network = _network(source, header)
+    network = _network(source, head)
     plain = why_plain()
     plan = []
-    for info in header.tensors:
+    for info in head.tensors:
         if info.type not in _FULL:
-            known = GGMLQuantizationType(info.type).name
-            raise Refusal(f"{source}: {info.name} is {known} already; quantise from the F32, F16 or BF16 file")
+            raise Refusal(f"{source}: {info.name} is {info.type_name} already; quantise from the F32, F16 or BF16 file")
         wanted = tensor_type(info.name, info.shape, mixture, network, weights is not None)
         if plain and wanted == "Q6_K" and MIXTURES[mixture].base in PLAIN:
             wanted = "Q8_0"
@@ -110,27 +106,26 @@ def _plan(source: Path, header: Header, mixture: str, weights: Importance | None
             raise Refusal(f"{mixture}{' with an importance matrix' if weights else ''}: needs xllamacpp's quantisers ({plain}); "
                           f"without them only {', '.join(PLAIN[1:])} can be written, with no importance matrix")
         type = GGMLQuantizationType(info.type) if wanted is None else GGMLQuantizationType[wanted]
-        per_block, size = GGML_QUANT_SIZES[type]
         columns = None if weights is None or wanted is None else _weighted(info, weights)
         if columns is None and wanted in NEEDS_IMPORTANCE and info.name not in ("token_embd.weight", "output.weight"):
             raise Refusal(f"{mixture}: {info.name} becomes {wanted}, which is garbage without an importance matrix"
                           + ("; collect one and give it with --imatrix" if weights is None else f", and {weights.path} has none for it"))
-        plan.append(_Planned(info, type, info.rows * info.columns // per_block * size, columns))
+        plan.append(_Planned(info, type, tensor_size(info.shape, type), columns))
     return plan
 
 
-def _network(source: Path, header: Header) -> Network:
-    if header.value("general.architecture") != "llama":
-        raise Refusal(f"{source}: architecture {header.value('general.architecture')}; only llama is known here")
-    if (header.value("split.count") or 1) > 1:
-        raise Refusal(f"{source}: one of {header.value('split.count')} parts; join them with `llama-gguf-split --merge`")
-    if header.value("llama.expert_count"):
+def _network(source: Path, head: Head) -> Network:
+    if head.value("general.architecture") != "llama":
+        raise Refusal(f"{source}: architecture {head.value('general.architecture')}; only llama is known here")
+    if (head.value("split.count") or 1) > 1:
+        raise Refusal(f"{source}: one of {head.value('split.count')} parts; join them with `llama-gguf-split --merge`")
+    if head.value("llama.expert_count"):
         raise Refusal(f"{source}: a mixture of experts; only dense models are known here")
-    layers, heads = header.value("llama.block_count"), header.value("llama.attention.head_count")
-    kv_heads = header.value("llama.attention.head_count_kv") or heads
+    layers, heads = head.value("llama.block_count"), head.value("llama.attention.head_count")
+    kv_heads = head.value("llama.attention.head_count_kv") or heads
     if not all(isinstance(number, int) and number > 0 for number in (layers, heads, kv_heads)):
         raise Refusal(f"{source}: does not tell its layers and heads as llama's files do; export it again")
-    return Network(layers, heads, kv_heads, tied=all(info.name != "output.weight" for info in header.tensors))
+    return Network(layers, heads, kv_heads, tied=all(info.name != "output.weight" for info in head.tensors))
 
 
 def _weighted(info: TensorInfo, weights: Importance) -> NDArray[np.float32] | None:
@@ -143,19 +138,19 @@ def _weighted(info: TensorInfo, weights: Importance) -> NDArray[np.float32] | No
     return found
 
 
-def _pairs(header: Header, mixture: str, weights: Importance | None) -> dict[str, bytes]:
+def _pairs(head: Head, mixture: str, weights: Importance | None) -> dict[str, Value | bytes]:
     """The metadata of the source, in its order, with the file's type and what llama.cpp notes of an importance matrix."""
     from gguf import LlamaFileType
 
-    own = {"general.quantization_version": number_value(2), "general.file_type": number_value(LlamaFileType[f"MOSTLY_{mixture}"])}
-    pairs = {key: value for key, value in (header.pairs | own).items() if not key.startswith(("split.", "quantize.imatrix."))}
+    own: dict[str, Value] = {"general.quantization_version": 2, "general.file_type": int(LlamaFileType[f"MOSTLY_{mixture}"])}
+    pairs = {key: value for key, value in {**head.pairs, **own}.items() if not key.startswith(("split.", "quantize.imatrix."))}
     if weights is not None:
-        pairs["quantize.imatrix.file"] = string_value(weights.path.name)
+        pairs["quantize.imatrix.file"] = weights.path.name
         if weights.datasets:
-            pairs["quantize.imatrix.dataset"] = string_value(weights.datasets[0])
-        pairs["quantize.imatrix.entries_count"] = number_value(len(weights.columns))
+            pairs["quantize.imatrix.dataset"] = weights.datasets[0]
+        pairs["quantize.imatrix.entries_count"] = len(weights.columns)
         if weights.chunks:
-            pairs["quantize.imatrix.chunks_count"] = number_value(weights.chunks)
+            pairs["quantize.imatrix.chunks_count"] = weights.chunks
     return pairs
 
 

@@ -6,30 +6,25 @@ training did.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from medloom.ledger import Refusal
 from medloom.ledger.files import read_json
 from medloom.model import Tokenizer, load_tokenizer
 from medloom.model.config import ModelConfig
 from medloom.model.encoders import LLAMA3_CONTROL, token_name
-from medloom.model.sentencepiece_file import BPE, read_pieces
+from medloom.model.gguf_head import Value
+from medloom.model.sentencepiece_file import BPE, CONTROL, UNKNOWN, USER_DEFINED, Piece, read_pieces
 
 from .byte_pairs import PRE, from_tiktoken, from_tokenizers
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's numbers for kinds of token, and SentencePiece's
+UNUSED = 5  # llama.cpp's number for this kind of token; for the other kinds it has SentencePiece's
+_SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}  # our names for them, and GGUF's
 _PROBES = ("two  spaces", " leading", "line\nbreak\ttab", "\u00e9\u017f \ufb01 \u00bd")  # what normalisers love to change
-
-
-class Entry(NamedTuple):
-    """A token. Of two that could be joined, those go first whose whole has the higher score."""
-
-    text: str
-    kind: int = NORMAL
-    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,32 +35,41 @@ class Vocabulary:
     template, or several with their names, as transformers keeps them.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Piece, ...]
     merges: tuple[str, ...] | None
-    special: Mapping[str, int]  # by GGUF's names: bos, eos, unk, pad
+    special: Mapping[str, int]  # ids of bos, eos, unk, pad, as far as there are
     add_bos: bool
     add_eos: bool
     add_space_prefix: bool | None = None
     template: str | Sequence[Mapping[str, str]] | None = None
 
-    def write(self, writer: Any) -> None:
-        """Put the vocabulary among a GGUFWriter's keys."""
-        writer.add_tokenizer_model("llama" if self.merges is None else "gpt2")
-        writer.add_tokenizer_pre("default" if self.merges is None else PRE)
-        writer.add_token_list([entry.text for entry in self.entries])
-        writer.add_token_types([entry.kind for entry in self.entries])
-        if self.merges is None:
-            writer.add_token_scores([entry.score for entry in self.entries])
-        else:
-            writer.add_token_merges(list(self.merges))
-        for name, number in self.special.items():
-            getattr(writer, f"add_{name}_token_id")(number)
-        writer.add_add_bos_token(self.add_bos)
-        writer.add_add_eos_token(self.add_eos)
+    def pairs(self) -> dict[str, Value]:
+        """It as a GGUF file's metadata."""
+        joined: dict[str, Value] = {"tokenizer.ggml.scores": [entry.score for entry in self.entries]}
+        if self.merges is not None:
+            joined = {"tokenizer.ggml.merges": self.merges}
+        found: dict[str, Value] = {
+            "tokenizer.ggml.model": "llama" if self.merges is None else "gpt2",
+            "tokenizer.ggml.pre": "default" if self.merges is None else PRE,
+            "tokenizer.ggml.tokens": [entry.text for entry in self.entries],
+            "tokenizer.ggml.token_type": [entry.kind for entry in self.entries], **joined,
+            **{f"tokenizer.ggml.{_SPECIAL[name]}_token_id": number for name, number in self.special.items()},
+            "tokenizer.ggml.add_bos_token": self.add_bos, "tokenizer.ggml.add_eos_token": self.add_eos}
         if self.add_space_prefix is not None:
-            writer.add_add_space_prefix(self.add_space_prefix)
-        if self.template:
-            writer.add_chat_template(self.template)
+            found["tokenizer.ggml.add_space_prefix"] = self.add_space_prefix
+        return found | _template_pairs(self.template)
+
+
+def _template_pairs(template: str | Sequence[Mapping[str, str]] | None) -> dict[str, Value]:
+    """Chat templates as a GGUF file's metadata: the default one, and the others under their names."""
+    given = [{"name": "default", "template": template}] if isinstance(template, str) else template or []
+    named = {re.sub("[^A-Za-z0-9]", "_", entry["name"]): entry["template"]
+             for entry in given if entry.get("name") and entry.get("template")}
+    default = named.pop("default", None)
+    found: dict[str, Value] = {f"tokenizer.chat_template.{name}": text for name, text in named.items()}
+    if named:
+        found["tokenizer.chat_templates"] = list(named)
+    return found if default is None else found | {"tokenizer.chat_template": default}
 
 
 def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
@@ -82,34 +86,40 @@ def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
     else:
         read = from_tokenizers if tokenizer.path.suffix == ".json" else from_tiktoken
         tokens, merges = read(tokenizer.path)
-        entries = dict(enumerate(map(Entry, tokens)))
+        entries = {number: Piece(token, 0.0) for number, token in enumerate(tokens)}
     own = len(entries)
     if own > config.vocab_size:
         raise Refusal(f"{tokenizer.path}: {own} tokens, but the network has {config.vocab_size}; this tokenizer belongs to another model")
     entries |= {number: entry for number, entry in _added(tokenizer, settings, own).items() if number < config.vocab_size}
-    filled = tuple(entries.get(number) or Entry(f"[PAD{number}]", UNUSED, -10_000.0) for number in range(config.vocab_size))
+    filled = tuple(entries.get(number) or Piece(f"[PAD{number}]", -10_000.0, UNUSED) for number in range(config.vocab_size))
     return Vocabulary(
         entries=filled, merges=None if merges is None else tuple(merges), special=_special(tokenizer, settings, config, filled),
         add_bos=tokenizer.adds_bos, add_eos=bool(settings.get("add_eos_token", False)), add_space_prefix=prefix,
         template=_template(folder, settings))
 
 
-def _sentencepiece(path: Path) -> tuple[dict[int, Entry], bool]:
+def _sentencepiece(path: Path) -> tuple[dict[int, Piece], bool]:
     """The pieces by id, and whether a text gets a space put before it."""
-    from sentencepiece import SentencePieceProcessor
-
     model = read_pieces(path)
     if model.model_type != BPE or not model.byte_fallback:
         raise Refusal(f"{path}: not a byte-pair model with a token for every byte, which llama.cpp's `llama` tokenizer is; train it anew")
+    if not model.plain:
+        _probe(path)
+    return dict(enumerate(model.pieces)), model.dummy_prefix
+
+
+def _probe(path: Path) -> None:
+    """Refuse a SentencePiece model that changes texts before it cuts them."""
+    from sentencepiece import SentencePieceProcessor
+
     processor = SentencePieceProcessor(model_file=str(path))
     for probe in _PROBES:
         ids = processor.encode(probe)
         if processor.decode(ids) != probe and processor.unk_id() not in ids:
             raise Refusal(f"{path}: rewrites text such as {probe!r}, which llama.cpp does not do; train it with the identity normaliser")
-    return {number: Entry(piece.text, piece.kind, piece.score) for number, piece in enumerate(model.pieces)}, model.dummy_prefix
 
 
-def _added(tokenizer: Tokenizer, settings: dict[str, Any], own: int) -> dict[int, Entry]:
+def _added(tokenizer: Tokenizer, settings: dict[str, Any], own: int) -> dict[int, Piece]:
     """What was added to the tokenizer's own `own` tokens, or stands in place of them, by id."""
     found: dict[int, tuple[str, bool]] = {}
     if tokenizer.path.suffix == ".json":
@@ -121,11 +131,11 @@ def _added(tokenizer: Tokenizer, settings: dict[str, Any], own: int) -> dict[int
     # Tokens that both have are the tokenizer's, which says more; but kinds of the tokenizer's own tokens are told in the settings alone.
     found |= {int(number): (entry["content"], bool(entry.get("special"))) for number, entry in listed.items() if int(number) not in found}
     # llama.cpp looks for marks in the text as it is, with no U+2581 for a space.
-    return {number: Entry(text if control else text.replace("\u2581", " "), CONTROL if control else USER_DEFINED, -1000.0)
+    return {number: Piece(text if control else text.replace("\u2581", " "), -1000.0, CONTROL if control else USER_DEFINED)
             for number, (text, control) in found.items()}
 
 
-def _special(tokenizer: Tokenizer, settings: dict[str, Any], config: ModelConfig, entries: Sequence[Entry]) -> dict[str, int]:
+def _special(tokenizer: Tokenizer, settings: dict[str, Any], config: ModelConfig, entries: Sequence[Piece]) -> dict[str, int]:
     """The ids of special tokens: as tokenizer_config.json names them, else by the network's configuration, else by the tokenizer's file."""
     named = {entry.text: number for number, entry in enumerate(entries) if entry.kind in (CONTROL, UNKNOWN, USER_DEFINED)}
     unknown = next((number for number, entry in enumerate(entries) if entry.kind == UNKNOWN), None)

@@ -6,8 +6,8 @@ The form: eight bytes that tell a header's length, the header as JSON, the tenso
 
 from __future__ import annotations
 
+import errno
 import json
-import mmap
 import os
 import struct
 import sys
@@ -24,9 +24,11 @@ from torch import Tensor
 
 from medloom.ledger import Refusal
 from medloom.ledger.files import read_json
+from medloom.model.gguf_file import append
 from medloom.model.stored import INDEX, SINGLE, Stored
 
-SLICE = 4 << 20  # bytes read at once: enough to keep a disk busy, few enough to stay in a processor's cache
+SLICE = 1 << 20  # bytes read at once: few enough to stay in a processor's cache
+CHUNK = 16 << 20  # bytes that the kernel copies at once: few enough that who reads the growing file has always something to do
 Item = TypeVar("Item")
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -49,14 +51,13 @@ class Weight:
         """The weight from its first row to its last, a multiple of `rows` rows at a time."""
         row = self.size // self.shape[0]
         step = max(1, SLICE // (row * rows)) * rows
-        with self.path.open("rb") as stream:
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(self.begin)
             for first in range(0, self.shape[0], step):
-                begin, size = self.begin + first * row, min(step, self.shape[0] - first) * row
-                edge = begin % mmap.ALLOCATIONGRANULARITY
-                # Unmapped with the last tensor that looks into it.
-                mapped = mmap.mmap(stream.fileno(), edge + size, access=mmap.ACCESS_COPY, offset=begin - edge)
-                flat = torch.frombuffer(mapped, dtype=self.dtype, count=size // self.dtype.itemsize, offset=edge)
-                yield flat.view(-1, *self.shape[1:])
+                part = torch.empty((min(step, self.shape[0] - first), *self.shape[1:]), dtype=self.dtype)
+                if stream.readinto(_bytes(part)) != part.nbytes:
+                    raise Refusal(f"{self.path}: was cut while it was read; copy it again")
+                yield part
 
     def copy(self, out: FileIO) -> None:
         """Append the weight to a file as it is; on Linux its bytes do not come by this process."""
@@ -67,14 +68,29 @@ class Weight:
         with self.path.open("rb") as stream:
             done = 0
             while done < self.size:
-                done += os.sendfile(out.fileno(), stream.fileno(), self.begin + done, self.size - done)
+                count = _copied(stream.fileno(), out.fileno(), self.begin + done, min(CHUNK, self.size - done))
+                if not count:
+                    raise Refusal(f"{self.path}: was cut while it was read; copy it again")
+                done += count
+
+
+def _copied(source: int, out: int, place: int, size: int) -> int:
+    """Append up to `size` bytes from `place` of a file to another; how many."""
+    try:
+        return os.copy_file_range(source, out, size, place)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return os.sendfile(out, source, place, size)  # from one file system to another, or where it has no way of its own
+
+
+def _bytes(part: Tensor) -> memoryview:
+    return memoryview(part.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 
 def write(out: FileIO, part: Tensor) -> None:
     """Append a tensor's bytes to an unbuffered file."""
-    view = memoryview(part.contiguous().view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
-    while len(view):
-        view = view[out.write(view):]
+    append(out, _bytes(part.contiguous()))
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -352,10 +352,11 @@ class Grid(Part):
 
 
 class Card(Part):
-    """What the model card says and no run can know."""
+    """What the model card says and no run can know. `datasets` names the Hub's dataset ("owner/name") of a benchmark."""
 
     model_name: str | None = None
     authors: str | None = None
     licence: str | None = None
     intended_use: str | None = None
     contact: str | None = None
+    datasets: dict[str, str] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from medloom.ledger import Refusal
-from medloom.model.gguf_file import field_value, open_gguf
+from medloom.model.gguf_file import open_gguf
 
 log = logging.getLogger("medloom.serve")
 
@@ -140,7 +140,7 @@ def _environment() -> dict[str, str]:
 
 def describe(model: Path) -> dict[str, Any]:
     """What a GGUF file says of itself: {"name", "context", "chat_template"}. Raises Refusal as `open_gguf` does."""
-    reader = open_gguf(model)
-    return {"name": field_value(reader, "general.name") or model.stem,
-            "context": field_value(reader, f"{field_value(reader, 'general.architecture')}.context_length") or 2048,
-            "chat_template": field_value(reader, "tokenizer.chat_template")}
+    head = open_gguf(model)
+    return {"name": head.value("general.name") or model.stem,
+            "context": head.value(f"{head.value('general.architecture')}.context_length") or 2048,
+            "chat_template": head.value("tokenizer.chat_template")}

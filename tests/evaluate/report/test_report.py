@@ -15,12 +15,12 @@ import pytest
 
 from medloom.evaluate.report import draw_evaluation
 from medloom.evaluate.report.gather import gather
-from medloom.evaluate.report.plots import INSET, symmetric
 from medloom.evaluate.report.published import beside, published_table
 from medloom.evaluate.scores.contaminated import split_by_contamination
 from medloom.evaluate.scores.scoring import Outcome, adjust, compare_outcomes, read_answers, score_outcomes
 from medloom.ledger import Refusal
 from medloom.notice import NOTICE
+from medloom.plots import INSET, symmetric
 
 SIZES = {"Health": 55, "Nutrition": 16, "Psychology": 19, "Science": 9}
 BENCHMARKS: list[dict[str, Any]] = [

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import count, groupby
 
+from ...plots import SHARES, Axis, Bar, Line, chart, pairs, reaching, rows, symmetric
 from .gather import Asked, Gathered, Result, words
-from .plots import SHARES, Axis, Bar, Line, chart, pairs, reaching, rows, symmetric
 from .published import MARK, Beside
 from .tables import apart, between, domains, groups, how, letter, parts, percent, signed
 

@@ -44,7 +44,7 @@ def html_page(gathered: Gathered) -> str:
     opening = (f'<h1>The evaluation{escape(name)}</h1><p class="notice" role="note">{escape(NOTICE)}</p>'
                f'<p class="lead">{escape(headline(gathered))}</p>')
     closing = "<p>Worked out from the answers in this run's folder; every answer stands in answers.jsonl.</p>"
-    return page(f"The evaluation{name}", opening, SECTIONS, bodies, closing, __package__)
+    return page(f"The evaluation{name}", opening, SECTIONS, bodies, closing, plots=True)
 
 
 def _section(key: str, table: Table | None, plot: str) -> str:

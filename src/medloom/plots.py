@@ -1,4 +1,4 @@
-"""The plots of the report as SVG that stands in the page: places in percent of the width there is, text in the size of the page's own.
+"""The plots of a report as SVG that stands in the page: places in percent of the width there is, text in the size of the page's own.
 
 Colours come from the page's style by class (`m-0` and so on for the models), so that light, dark and paper each have theirs. Every plot
 says what it shows in its title and all of its numbers in its description.

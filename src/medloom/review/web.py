@@ -1,0 +1,148 @@
+"""The study on a socket: the raters' page, the operator's, and the few requests that they make.
+
+A rater's token comes with each request as a bearer token. In a link it stands behind the #, which browsers send to nobody: it is in no log.
+Neither are questions, answers or votes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..ledger import Refusal
+from ..notice import NOTICE, NOTICE_SHORT
+from .raters import digest, rater_of, standing
+from .store import Store
+from .votes import Unknown, Vote, Voted, Wrong, next_pair, vote
+
+PAGE = Path(__file__).parent / "page"
+FILES = {"/": ("rater.html", "text/html"), "/operator": ("operator.html", "text/html"), "/page.css": ("page.css", "text/css"),
+         "/common.js": ("common.js", "text/javascript"), "/rater.js": ("rater.js", "text/javascript"),
+         "/operator.js": ("operator.js", "text/javascript")}
+BODY_LIMIT = 1 << 17
+HEADERS = [
+    (b"x-medloom-notice", NOTICE_SHORT.encode("ascii")),
+    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+                                 b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Web:
+    """The application of one study. `operator` is the token of the operator's page, made anew each time."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.operator = store, secrets.token_urlsafe(24)
+
+    def application(self) -> ASGIApp:
+        """The ASGI application."""
+        pages = [Route(path, _file(*file), methods=["GET"]) for path, file in FILES.items()]
+        routes = [*pages, Route("/api/study", self._study, methods=["GET"]), Route("/api/next", self._next, methods=["GET"]),
+                  Route("/api/votes", self._vote, methods=["POST"]), Route("/api/progress", self._progress, methods=["GET"]),
+                  Route("/health", _health, methods=["GET"])]
+        return _Headers(Starlette(routes=routes, exception_handlers={HTTPException: _refused, Refusal: _failed}))
+
+    async def _study(self, request: Request) -> Response:
+        rater, study = await self._rater(request), self.store.study
+        return JSONResponse({"title": study.title, "instructions": study.instructions, "rater": rater, "reveal": study.reveal,
+                             "axes": [axis.model_dump(mode="json") for axis in study.axes], "notice": NOTICE})
+
+    async def _next(self, request: Request) -> Response:
+        rater = await self._rater(request)
+        return JSONResponse(await run_in_threadpool(next_pair, self.store, rater))
+
+    async def _vote(self, request: Request) -> Response:
+        rater = await self._rater(request)
+        try:
+            said = Vote.model_validate_json(await _body(request))
+            return JSONResponse(await run_in_threadpool(vote, self.store, rater, said), 201)
+        except ValidationError as error:
+            fault = error.errors(include_input=False)[0]
+            raise HTTPException(400, f"{'.'.join(map(str, fault['loc'])) or 'the vote'}: {fault['msg']}") from None
+        except Wrong as error:
+            raise HTTPException(400, str(error)) from None
+        except Unknown as error:
+            raise HTTPException(404, str(error)) from None
+        except Voted as error:
+            raise HTTPException(409, str(error)) from None
+
+    async def _progress(self, request: Request) -> Response:
+        if not hmac.compare_digest(digest(_token(request)), digest(self.operator)):
+            raise HTTPException(401, "this link is not the operator's; the server says it when it starts")
+        raters = await run_in_threadpool(standing, self.store)
+        return JSONResponse({"title": self.store.study.title, "raters": raters, "notice": NOTICE})
+
+    async def _rater(self, request: Request) -> str:
+        rater = await run_in_threadpool(rater_of, self.store, _token(request))
+        if rater is None:
+            raise HTTPException(401, "this link is not valid, or a newer one has taken its place; ask whoever runs the study for yours")
+        return rater
+
+
+class _Headers:
+    """Puts the notice and the security headers on every response."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        await self._application(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+def _token(request: Request) -> str:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _body(request: Request) -> bytes:
+    """The body; 415 for another kind of content, 413 before more than the limit is held."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send the body as application/json")
+    held = bytearray()
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) > BODY_LIMIT:
+                raise HTTPException(413, f"the body is longer than {BODY_LIMIT} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the body broke off") from None
+    return bytes(held)
+
+
+def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    async def file(_: Request) -> Response:
+        return FileResponse(PAGE / name, media_type=kind)
+
+    return file
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """The database is held or damaged; its place is nobody's business but the operator's."""
+    return JSONResponse({"error": "the study cannot be read or written just now; your entries are kept in this browser, try again"}, 503)
