@@ -55,9 +55,11 @@ def figures(then: dict[str, Any], now: dict[str, Any], *behind: Answers) -> dict
 
 def test_numbers_words_and_what_is_not_compared() -> None:
     then = {"loss": 2.0, "kl": 3e-9, "steps": 100, "verdict": "better", "reason": "by 1.25 of 3,000", "smallest": None, "ok": True,
-            "training_seconds": 5.0, "rows": [{"tokens_per_second": 9.0, "n": 3}], "sha256": "ab", "threads": 1, "device": "cpu"}
+            "training_seconds": 5.0, "memory_gb": 1.0,
+            "rows": [{"tokens_per_second": 9.0, "n": 3}], "sha256": "ab", "threads": 1, "device": "cpu"}
     now = {"loss": 2.01, "kl": 8e-9, "steps": 150, "verdict": "worse", "reason": "by 1.5 of 3,001", "smallest": 0, "ok": 1,
-           "training_seconds": 6.0, "rows": [{"tokens_per_second": 8.0, "n": 3}], "sha256": "cd", "threads": 2, "device": "cuda", "more": 1}
+           "training_seconds": 6.0, "memory_gb": 2.0,
+           "rows": [{"tokens_per_second": 8.0, "n": 3}], "sha256": "cd", "threads": 2, "device": "cuda", "more": 1}
     assert {name: figure.verdict for name, figure in figures(then, now).items()} == {
         "step:loss": "equivalent", "step:kl": "equivalent", "step:steps": "different", "step:verdict": "different",
         "step:reason": "equivalent", "step:smallest": "different", "step:ok": "different", "step:rows/0/n": "identical",

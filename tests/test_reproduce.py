@@ -85,7 +85,7 @@ def test_each_reason_is_named(run: Path) -> None:
     assert altered("pretrain", environment={"torch": "1.0"}) == [f"torch: {environment['torch']} then, 1.0 now"]
     assert altered("pretrain", hardware={"processor": "Z80"}) == [f"processor: {hardware['processor']} then, Z80 now"]
     assert altered("pretrain", hardware={"threads": 99}) == [f"threads: {hardware['threads']} then, 99 now"]
-    assert altered("pretrain", code="0" * 64) == ["other code in train, passport, model"]
+    assert altered("pretrain", code="0" * 64) == [f"other code in {', '.join(then['pretrain'].record['rooms'])}"]
     assert altered("pretrain", params={"seed": 7}) == ["seed: 1 then, 7 now"]
     assert "device: cpu then, cuda now" in altered("pretrain", figures={"device": "cuda"})
     assert altered("world", inputs={"files": {"path": "/data/x", "digest": "0"}}) == ["input files differs (/data/x)"]

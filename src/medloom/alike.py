@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .ledger import Refusal
-from .ledger.show import is_clock
+from .ledger.show import is_cost
 
 Verdict = Literal["identical", "equivalent", "different"]
 ABSENT = "absent"
@@ -115,12 +115,12 @@ def _is_number(value: Any) -> bool:
 
 def _leaves(value: Any, path: tuple[str, ...] = (), about: Mapping[str, Any] | None = None
             ) -> Iterator[tuple[tuple[str, ...], tuple[Any, Mapping[str, Any]]]]:
-    """Single values by their path, each with what the rows around it say they are about. Times, speeds, digests and HOW are left out."""
+    """Single values by their path, each with what the rows around it say they are about. Costs, digests and HOW are left out."""
     about = about or {}
     if isinstance(value, Mapping):
         about = {**about, **{key: value[key] for key in ("model", "base", "type", "benchmark") if isinstance(value.get(key), str)}}
         for key, each in value.items():
-            if not is_clock(key) and not key.endswith(("sha256", "digest")) and key not in HOW:
+            if not is_cost(key) and not key.endswith(("sha256", "digest")) and key not in HOW:
                 yield from _leaves(each, (*path, key), about)
     elif isinstance(value, list):
         for number, each in enumerate(value):

@@ -213,7 +213,7 @@ def reproduced_lines(report: Mapping[str, Any]) -> list[str]:
             f"{report['verdict']}: {same} of {len(compared)} outputs to the last bit; of {sum(counts.values()):,} figures "
             + ", ".join(f"{value:,} {key}" for key, value in counts.items()),
             f"  equivalent: accuracy within {100 * tolerance['accuracy']:g} points with 95 % certainty, other numbers within "
-            f"{100 * tolerance['relative']:g} %; times and speeds are not compared",
+            f"{100 * tolerance['relative']:g} %; times, speeds and memory are not compared",
             f"  {report['fresh']} steps were run just now, in {report['seconds']:.1f} s; all figures: {report['again']}/reproduction.json"]
 
 

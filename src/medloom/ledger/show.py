@@ -39,9 +39,9 @@ def tree(steps: Sequence[Done]) -> list[str]:
     return lines
 
 
-def is_clock(name: str) -> bool:
-    """Whether a figure of this name states a time or a speed, which no run has twice: wall_seconds, tokens_per_second, ..."""
-    return name.endswith(("second", "seconds"))
+def is_cost(name: str) -> bool:
+    """Whether a figure of this name states time, speed, memory or energy, which no run has twice: wall_seconds, tokens_per_second, ..."""
+    return name.endswith(("second", "seconds")) or name in ("memory_gb", "peak_mb", "kwh", "utilisation")
 
 
 def _line(done: Done) -> str:
@@ -51,9 +51,9 @@ def _line(done: Done) -> str:
 
 
 def _telling(figures: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """The first figures that are single numbers or words; clock readings are left to the record."""
+    """The first figures that are single numbers or words; what it cost is left to the record."""
     plain = [(name, value) for name, value in figures.items() if isinstance(value, Real | str) and not isinstance(value, bool)]
-    return [(name, value) for name, value in plain if not is_clock(name)][:PLAIN_FIGURES]
+    return [(name, value) for name, value in plain if not is_cost(name)][:PLAIN_FIGURES]
 
 
 def _plain(value: Any) -> str:
