@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 
 from ..ledger import Refusal
+from ..web import address, listen
 from .generate import unanswered
 from .store import Store
 from .web import Web
@@ -23,15 +24,13 @@ def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8100, started: C
     if owed:
         told = ", ".join(f"{count} of {name}" for name, count in owed.items())
         raise Refusal(f"{store.folder}: answers are missing ({told}); write them with: medloom review generate {store.folder}")
-    listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    web = Web(store)
-    address = f"http://{shown}:{listener.getsockname()[1]}/"
+    listener = listen(host, port)
+    web, place = Web(store), address(listener, host)
     try:
         # No access log: who judged what, and when, is nobody's business.
         server = _Server(uvicorn.Config(web.application(), log_level="warning", access_log=False, server_header=False, ws="none",
                                         lifespan="off", timeout_graceful_shutdown=5),
-                         lambda: started(address, f"{address}operator#{web.operator}"))
+                         lambda: started(place, f"{place}operator#{web.operator}"))
         server.run(sockets=[listener])
     finally:
         listener.close()
@@ -52,16 +51,3 @@ class _Server(uvicorn.Server):
         """First signal: answer what is under way, and end. Second: end now. uvicorn's own way would raise the signal again at the end."""
         self.force_exit = self.should_exit
         self.should_exit = True
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise Refusal(f"{host}:{port}: cannot listen there ({error.strerror or error}); choose another port, or 0 for a free one") from None
-    listener.setblocking(False)
-    return listener

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,12 +15,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..ledger import Refusal
-from ..notice import NOTICE, NOTICE_SHORT
+from ..notice import NOTICE
+from ..web import WithHeaders, file_at
 from .raters import digest, rater_of, standing
 from .store import Store
 from .votes import Unknown, Vote, Voted, Wrong, next_pair, vote
@@ -31,16 +31,6 @@ FILES = {"/": ("rater.html", "text/html"), "/operator": ("operator.html", "text/
          "/common.js": ("common.js", "text/javascript"), "/rater.js": ("rater.js", "text/javascript"),
          "/operator.js": ("operator.js", "text/javascript")}
 BODY_LIMIT = 1 << 17
-HEADERS = [
-    (b"x-medloom-notice", NOTICE_SHORT.encode("ascii")),
-    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-                                 b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-]
-
-
 class Web:
     """The application of one study. `operator` is the token of the operator's page, made anew each time."""
 
@@ -49,11 +39,11 @@ class Web:
 
     def application(self) -> ASGIApp:
         """The ASGI application."""
-        pages = [Route(path, _file(*file), methods=["GET"]) for path, file in FILES.items()]
+        pages = [Route(path, file_at(PAGE / name, kind), methods=["GET"]) for path, (name, kind) in FILES.items()]
         routes = [*pages, Route("/api/study", self._study, methods=["GET"]), Route("/api/next", self._next, methods=["GET"]),
                   Route("/api/votes", self._vote, methods=["POST"]), Route("/api/progress", self._progress, methods=["GET"]),
                   Route("/health", _health, methods=["GET"])]
-        return _Headers(Starlette(routes=routes, exception_handlers={HTTPException: _refused, Refusal: _failed}))
+        return WithHeaders(Starlette(routes=routes, exception_handlers={HTTPException: _refused, Refusal: _failed}))
 
     async def _study(self, request: Request) -> Response:
         rater, study = await self._rater(request), self.store.study
@@ -92,21 +82,6 @@ class Web:
         return rater
 
 
-class _Headers:
-    """Puts the notice and the security headers on every response."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
-            await send(message)
-
-        await self._application(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
 def _token(request: Request) -> str:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else ""
@@ -125,13 +100,6 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         raise HTTPException(400, "the body broke off") from None
     return bytes(held)
-
-
-def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    async def file(_: Request) -> Response:
-        return FileResponse(PAGE / name, media_type=kind)
-
-    return file
 
 
 async def _health(_: Request) -> Response:

@@ -21,11 +21,12 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from medloom.notice import NOTICE, NOTICE_SHORT
+from medloom.notice import NOTICE
+from medloom.web import WithHeaders, file_at
 
 from .admission import Admission, Full, Late
 from .answers import Answer, ApiError, completion_body, sse
@@ -36,16 +37,6 @@ from .template import PLAIN_FORM, PLAIN_NAME, PLAIN_STOPS, Turn, plain
 PAGE = Path(__file__).parent / "page"
 BODY_LIMIT = 1 << 20
 DEFAULT_TOKENS = 256
-HEADERS = [
-    (b"x-medloom-notice", NOTICE_SHORT.encode("ascii")),
-    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-                                 b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-]
-
-
 class Gateway:
     """The application. `model` is what clients call the model; `facts` goes into /v1/models beside it."""
 
@@ -72,12 +63,12 @@ class Gateway:
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{name}", self._models, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
-            Route("/", _page("index.html", "text/html"), methods=["GET"]),
-            Route("/page.css", _page("page.css", "text/css"), methods=["GET"]),
-            Route("/page.js", _page("page.js", "text/javascript"), methods=["GET"]),
+            Route("/", file_at(PAGE / "index.html", "text/html"), methods=["GET"]),
+            Route("/page.css", file_at(PAGE / "page.css", "text/css"), methods=["GET"]),
+            Route("/page.js", file_at(PAGE / "page.js", "text/javascript"), methods=["GET"]),
         ]
         handlers: dict[Any, Any] = {HTTPException: _refused, ApiError: _failed}
-        return _Headers(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan))
+        return WithHeaders(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -308,28 +299,6 @@ def _checked(status: int, content: bytes) -> dict[str, Any]:
     if status == 503:
         raise ApiError(503, "the engine is starting; try again in a moment", retry=1)
     raise ApiError(502, "the engine failed")
-
-
-class _Headers:
-    """Puts the notice and the security headers on every response."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
-            await send(message)
-
-        await self._application(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-def _page(name: str, kind: str) -> Any:
-    async def file(_: Request) -> Response:
-        return FileResponse(PAGE / name, media_type=kind)
-
-    return file
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:

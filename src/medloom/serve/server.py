@@ -17,6 +17,7 @@ import uvicorn
 from medloom.ledger import Refusal
 from medloom.model.gguf_file import gguf_digest
 from medloom.notice import NOTICE_SHORT
+from medloom.web import address, listen
 
 from .engine import Engine, describe
 from .gateway import Gateway
@@ -42,7 +43,7 @@ def serve(model: Path, *, host: str = "127.0.0.1", port: int = 8000, keys: Seque
     if not keys and not _loopback(host):
         raise Refusal(f"{host}: others can reach this address, so the server needs an API key; add one, or listen on 127.0.0.1")
     said = describe(model)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     engine = Engine(model, context=min(context or LARGEST_CONTEXT, said["context"]), slots=slots, threads=threads)
     facts: dict[str, Any] = {"name": said["name"], "file": model.name, "bytes": model.stat().st_size}
     digest = threading.Thread(target=lambda: facts.update(sha256=gguf_digest(model)), daemon=True)
@@ -51,8 +52,7 @@ def serve(model: Path, *, host: str = "127.0.0.1", port: int = 8000, keys: Seque
         engine.start()
         digest.join()
         gateway = Gateway(engine, model.stem, facts, has_template=bool(said["chat_template"]), keys=keys, queue=queue)
-        shown = f"[{host}]" if ":" in host else host
-        server = _Server(gateway, f"http://{shown}:{listener.getsockname()[1]}/")
+        server = _Server(gateway, address(listener, host))
         asyncio.run(server.serve(sockets=[listener]))
     finally:
         listener.close()
@@ -102,18 +102,3 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:
-        raise Refusal(f"port {port}: give one between 0 and 65535")
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise Refusal(f"{host}:{port}: cannot listen there ({error.strerror or error}); choose another port, or 0 for a free one") from None
-    listener.setblocking(False)
-    return listener

@@ -1,0 +1,67 @@
+"""What both servers, the model's and the review's, do alike: where they listen, what goes with every response, their pages' files."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .ledger import Refusal
+from .notice import NOTICE_SHORT
+
+HEADERS = [
+    (b"x-medloom-notice", NOTICE_SHORT.encode("ascii")),
+    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+                                 b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class WithHeaders:
+    """An ASGI application whose every response carries the notice and the security headers."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        await self._application(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+def file_at(path: Path, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that answers with a file; kind: its media type."""
+    async def answer(_: Request) -> Response:
+        return FileResponse(path, media_type=kind)
+
+    return answer
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, on a free port for port 0. Raises Refusal where it cannot."""
+    if not 0 <= port <= 65535:
+        raise Refusal(f"port {port}: give one between 0 and 65535")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Refusal(f"{host}:{port}: cannot listen there ({error.strerror or error}); choose another port, or 0 for a free one") from None
+    listener.setblocking(False)
+    return listener
+
+
+def address(listener: socket.socket, host: str) -> str:
+    """The URL of what listens."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
