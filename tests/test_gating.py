@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from medloom.cli import app
 from medloom.ledger import Refusal
-from medloom.quantise import export as exporting
 from medloom.quantise import export_gguf
+from medloom.quantise.full import export as exporting
 
 SMALLEST = ["world.size=tiny", "pretrain.tokens=12000", "finetune.epochs=1", "evaluate.benchmarks.invented-exam.limit=12",
             "evaluate.benchmarks.invented-trials.limit=6", "evaluate.benchmarks.general-quiz.limit=6", 'export.types=["F16"]']

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from medloom.ledger import Refusal
 from medloom.model import MEDITRON_TOKENS, extend_tokenizer, load_tokenizer, train_tokenizer
 from medloom.model.sentencepiece_file import CONTROL, USER_DEFINED
-from medloom.quantise.vocabulary import read_vocabulary
+from medloom.quantise.full.vocabulary import read_vocabulary
 
 MARKS = MEDITRON_TOKENS[5:]
 TEXT = ("As shown [bib_ref] Title of it..., Smith [/bib_ref] and in [fig_ref]Figure 2[/fig_ref].\n\n"

@@ -19,7 +19,7 @@ from medloom.ledger import Refusal
 from medloom.model import gguf_file, new_model, train_tokenizer
 from medloom.model.gguf_file import append, digest_file, gguf_digest, open_gguf, write_digest, write_gguf
 from medloom.quantise import Reference, export_gguf, import_gguf, measure, quantise, read_reference, write_reference
-from medloom.quantise.llama import Decoder
+from medloom.quantise.distance.llama import Decoder
 from medloom.recipe import Shape
 
 

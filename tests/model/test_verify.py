@@ -17,7 +17,7 @@ from medloom.demo import SEEDLING
 from medloom.ledger import Refusal
 from medloom.model import Llama, ModelConfig, describe, load_model, save_model, verify_weights
 from medloom.model.verify import _run
-from medloom.quantise.export import interleave
+from medloom.quantise.full.export import interleave
 
 QUERY, OUT, HEAD = "model.layers.1.self_attn.q_proj.weight", "model.layers.0.self_attn.o_proj.weight", "lm_head.weight"
 CONFIG = ModelConfig(vocab_size=60, hidden_size=32, intermediate_size=48, layers=2, heads=4, kv_heads=2, max_positions=64)

@@ -9,25 +9,25 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .coarse.importance import collect_importance, read_importance
+from .coarse.mixture import MIXTURES
+from .coarse.requantise import quantise
+from .distance.measure import measure
+from .distance.reference import Reference, read_reference, write_reference
+from .full.metadata import About
 from .gate import Judgement, Margins, draw_losses, judge, smallest, write_file_cards
-from .importance import collect_importance, read_importance
 from .making import make_files
-from .measure import measure
-from .metadata import About
-from .mixture import MIXTURES
-from .reference import Reference, read_reference, write_reference
-from .requantise import quantise
 
 if TYPE_CHECKING:
+    from .back.importing import import_gguf
     from .compressed import export_compressed
-    from .export import export_gguf
-    from .importing import import_gguf
+    from .full.export import export_gguf
 
 __all__ = ["MIXTURES", "About", "Judgement", "Margins", "Reference", "collect_importance", "draw_losses", "export_compressed",
            "export_gguf", "import_gguf", "judge", "make_files", "measure", "quantise", "read_importance", "read_reference", "smallest",
            "write_file_cards", "write_reference"]
 
-_COMPUTES = {"export_compressed": "compressed", "export_gguf": "export", "import_gguf": "importing"}
+_COMPUTES = {"export_compressed": "compressed", "export_gguf": "full.export", "import_gguf": "back.importing"}
 
 
 def __getattr__(name: str) -> Any:

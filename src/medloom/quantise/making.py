@@ -11,9 +11,9 @@ from medloom.ledger import Progress, Refusal, Silent
 from medloom.ledger.files import json_lines
 from medloom.model.gguf_file import digest_file
 
-from .metadata import FILE_TYPES, About
-from .mixture import MIXTURES
-from .requantise import quantise
+from .coarse.mixture import MIXTURES
+from .coarse.requantise import quantise
+from .full.metadata import FILE_TYPES, About
 
 POSITIONS = 100_000  # of calibration text, by default: some two hundred windows, as llama-imatrix is commonly run
 
@@ -39,14 +39,14 @@ def make_files(source: Path, types: Sequence[str], out: Path, *, importance: Pat
         raise Refusal(f"{full[0]}: written from a model folder, and {source} is a file")
     name = re.sub(f"-({'|'.join(FILE_TYPES)})$", "", source.stem) if not folder else source.name or source.resolve().name
     if calibration is not None:
-        from .importance import collect_importance
+        from .coarse.importance import collect_importance
 
         importance = out / f"{name}-imatrix.gguf"
         collect_importance(source, _texts(calibration), positions, importance, dataset=calibration.name, progress=progress)
     exact = source if not folder else out / f"{name}-{_stored_as(source)}.gguf"
     found = []
     if folder:
-        from .export import export_gguf
+        from .full.export import export_gguf
 
         for kind in dict.fromkeys([*full, *([_stored_as(source)] if len(full) < len(types) else [])]):
             figures = export_gguf(source, out / f"{name}-{kind}.gguf", kind, about=about, progress=progress)
@@ -64,7 +64,7 @@ def make_files(source: Path, types: Sequence[str], out: Path, *, importance: Pat
 
 def _stored_as(folder: Path) -> str:
     """The type that holds all of a folder's weights as they are."""
-    from .weights import stored_weights
+    from .full.weights import stored_weights
 
     kinds = {weight.dtype for weight in stored_weights(folder).values()}
     names = {"torch.bfloat16": "BF16", "torch.float16": "F16"}

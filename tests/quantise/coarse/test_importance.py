@@ -15,7 +15,7 @@ import torch
 from medloom.ledger import Refusal
 from medloom.quantise import collect_importance, export_gguf, quantise, read_importance
 
-from .conftest import held
+from ..conftest import held
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import torch
 from medloom.ledger import Refusal
 from medloom.model import load_model, load_tokenizer
 from medloom.quantise import export_gguf, measure, read_reference, write_reference
-from medloom.quantise.llama import Decoder
-from medloom.quantise.measure import interval
+from medloom.quantise.distance.llama import Decoder
+from medloom.quantise.distance.measure import interval
 
 
 def test_the_reference_is_what_the_whole_network_says(stories: Path, tmp_path: Path, texts: list[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from medloom.ledger import Refusal
 from medloom.model import MEDITRON_TOKENS, ModelConfig, extend_tokenizer, load_tokenizer, train_tokenizer
 from medloom.quantise import export_gguf
-from medloom.quantise.llama import Decoder
+from medloom.quantise.distance.llama import Decoder
 
 from .test_converter import write_folder
 

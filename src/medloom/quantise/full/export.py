@@ -98,7 +98,7 @@ def _refuse_others(model: Path, config: ModelConfig) -> None:
 def _weights(folder: Path, config: ModelConfig) -> dict[str, Weight]:
     """The network's weights by GGUF's names, in file order. Refusal where one is missing or of another shape."""
     stored, shapes = stored_weights(folder), weight_shapes(config)
-    names = dict(_names(config))
+    names = dict(tensor_names(config))
     missing = [hf for hf in names.values() if hf not in stored]
     if missing:
         raise Refusal(f"{folder}: {len(missing)} weights are missing, first {missing[0]}; copy the folder again, whole")
@@ -109,7 +109,7 @@ def _weights(folder: Path, config: ModelConfig) -> dict[str, Weight]:
     return {ours: stored[hf] for ours, hf in names.items()}
 
 
-def _names(config: ModelConfig) -> Iterator[tuple[str, str]]:
+def tensor_names(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """Every weight of the network: (GGUF's name, Hugging Face's name), in file order."""
     yield "token_embd.weight", "model.embed_tokens.weight"
     for layer in range(config.layers):

@@ -25,8 +25,8 @@ import pytest
 
 from medloom.ledger import Refusal
 from medloom.quantise import export_gguf, quantise
-from medloom.quantise.importance import read_importance
-from medloom.quantise.mixture import MIXTURES
+from medloom.quantise.coarse.importance import read_importance
+from medloom.quantise.coarse.mixture import MIXTURES
 
 STORED = Path(__file__).with_name("llama_cpp_bytes.json")
 ROWS = 3

@@ -28,8 +28,8 @@ from medloom.model.gguf_file import gguf_digest, open_gguf
 from medloom.model.gguf_head import Head, TensorInfo
 from medloom.model.llama import rope_frequencies
 
-from .export import _names
-from .imported_tokenizer import Listed, write_tokenizer
+from ..full.export import tensor_names
+from .tokenizer import Listed, write_tokenizer
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 NOTE = "made-from.json"
@@ -143,7 +143,7 @@ def _scaling(head: Head, config: ModelConfig, tensors: Mapping[str, TensorInfo])
 
 def _check_tensors(path: Path, tensors: Mapping[str, TensorInfo], config: ModelConfig) -> None:
     """Refuse a file whose tensors are not, name by name and shape by shape, those of the network that it describes."""
-    names, shapes = dict(_names(config)), weight_shapes(config)
+    names, shapes = dict(tensor_names(config)), weight_shapes(config)
     unknown = sorted(tensors.keys() - names.keys() - {_FREQUENCIES})
     missing = sorted(names.keys() - tensors.keys())
     wrong = [ours for ours, hf in names.items() if ours in tensors and tensors[ours].shape != shapes[hf]]
@@ -173,7 +173,7 @@ class _Restored(Mapping[str, Tensor]):
     def __init__(self, path: Path, tensors: Mapping[str, TensorInfo], config: ModelConfig, dtype: torch.dtype, task: Task,
                  pool: ThreadPoolExecutor) -> None:
         self._path, self._config, self._dtype, self._task, self._pool = path, config, dtype, task, pool
-        self._tensors = {hf: tensors[ours] for ours, hf in _names(config)}
+        self._tensors = {hf: tensors[ours] for ours, hf in tensor_names(config)}
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[name]

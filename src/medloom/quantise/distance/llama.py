@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from medloom.ledger import Refusal
 from medloom.model.gguf_file import open_gguf
 
-from .ggml import shared_object
+from ..coarse.ggml import shared_object
 
 # Places of the settings in llama_context_params, counted in 32-bit words.
 _CONTEXT, _BATCH, _MICRO_BATCH, _SEQUENCES, _OUTPUTS, _THREADS, _THREADS_BATCH = 0, 1, 2, 3, 6, 7, 8

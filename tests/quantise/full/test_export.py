@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from medloom.ledger import Refusal, Silent
 from medloom.model import ModelConfig, load_model, load_tokenizer, weight_shapes
 from medloom.quantise import About, export_gguf
-from medloom.quantise import export as exporting
-from medloom.quantise.llama import Decoder
+from medloom.quantise.distance.llama import Decoder
+from medloom.quantise.full import export as exporting
 
-from .conftest import held
+from ..conftest import held
 
 
 @pytest.mark.parametrize(("type", "kl"), [("F32", 1e-8), ("F16", 1e-5), ("BF16", 1e-3)])

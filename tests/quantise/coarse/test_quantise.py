@@ -15,11 +15,12 @@ import pytest
 from medloom.ledger import Refusal
 from medloom.model.gguf_file import open_gguf
 from medloom.model.gguf_head import Value, head_bytes
-from medloom.quantise import export_gguf, ggml, quantise, requantise
-from medloom.quantise.ggml import quantise_rows
-from medloom.quantise.mixture import Network, tensor_type
+from medloom.quantise import export_gguf, quantise
+from medloom.quantise.coarse import ggml, requantise
+from medloom.quantise.coarse.ggml import quantise_rows
+from medloom.quantise.coarse.mixture import Network, tensor_type
 
-from .conftest import held
+from ..conftest import held
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,13 @@ from safetensors import safe_open
 from medloom.ledger import Refusal
 from medloom.model import extend_tokenizer, load_template, load_tokenizer, new_model, save_weights, train_tokenizer, verify_weights
 from medloom.model.encoders import LLAMA3_CONTROL, LLAMA3_PATTERN
-from medloom.quantise import export_gguf, import_gguf, importing, quantise
-from medloom.quantise.ggml import quantise_rows
-from medloom.quantise.llama import Decoder
+from medloom.quantise import export_gguf, import_gguf, quantise
+from medloom.quantise.back import importing
+from medloom.quantise.coarse.ggml import quantise_rows
+from medloom.quantise.distance.llama import Decoder
 from medloom.recipe import Shape
 
-from .conftest import held
+from ..conftest import held
 
 HARD = ["dose <5 mg/kg; if age > 3 y", "two  spaces and\nlines\n\n\tand tabs ", "caf\u00e9 \u03b1-blocker \u2265 10 \u00b5g \U0001f48a",
         " x", "  x", "a<s>b", "0123456789", "", " ", "\n", "it's I'LL don't", "\u2581x \u00a0y", "a [bib]b[/bib] c"]
@@ -212,7 +213,7 @@ def test_llama_2s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> No
     """llama.cpp's own vocabulary file, its 47 published texts and their ids, and Meta's tokenizer.model."""
     from medloom.model.gguf_file import open_gguf
     from medloom.model.sentencepiece_file import read_pieces
-    from medloom.quantise.imported_tokenizer import write_tokenizer
+    from medloom.quantise.back.tokenizer import write_tokenizer
 
     source = shared / "vocab" / "ggml-vocab-llama-spm.gguf"
     write_tokenizer(open_gguf(source), tmp_path)
@@ -230,7 +231,7 @@ def test_llama_3s_real_vocabulary_comes_back(shared: Path, tmp_path: Path) -> No
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     from medloom.model.gguf_file import open_gguf
-    from medloom.quantise.imported_tokenizer import write_tokenizer
+    from medloom.quantise.back.tokenizer import write_tokenizer
 
     lines = (shared / "tokenizers" / "llama3" / "tokenizer.model").read_bytes().splitlines()
     tokens = [base64.b64decode(line.split()[0]) for line in lines if line]

@@ -1,0 +1,1 @@
+"""From a GGUF file back to a model folder, tokenizer and all."""

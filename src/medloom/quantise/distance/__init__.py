@@ -1,0 +1,1 @@
+"""How far a file stands from its model: both read the same tokens, the file in llama.cpp."""
