@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from medloom.demo import SEEDLING, write_world
 from medloom.ledger.files import sha256_file
 from medloom.model import load_model, load_tokenizer
-from medloom.quantise import export_gguf, measure
+from medloom.quantise import export_gguf, measure, read_reference, write_reference
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_transformers_computes_the_same_logits_from_the_same_ids(texts: list[str
 
 def test_llama_cpp_agrees_on_the_next_token_at_f16(texts: list[str], tmp_path: Path) -> None:
     export_gguf(SEEDLING, tmp_path / "model-F16.gguf", "F16")
-    found = measure(SEEDLING, tmp_path / "model-F16.gguf", texts, 400)
+    write_reference(SEEDLING, texts, 400, tmp_path / "reference")
+    found = measure(read_reference(tmp_path / "reference"), tmp_path / "model-F16.gguf")
     assert found["positions"] == 400
     assert found["argmax_agreement"] >= 0.99 and found["kl"] < 1e-5
