@@ -8,30 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from medloom.alike import Tolerance
-from medloom.cli import app
 from medloom.ledger import Done, Ledger, Refusal
 from medloom.reproduce import hold, recorded
 
-SMALLEST = ["world.size=tiny", "pretrain.tokens=12000", "finetune.epochs=1", "evaluate.benchmarks.invented-exam.limit=12",
-            "evaluate.benchmarks.invented-trials.limit=6", "evaluate.benchmarks.general-quiz.limit=6", 'export.types=["F16"]']
-
-
-def medloom(*words: str | Path, code: int = 0) -> str:
-    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=True)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done.stdout
+from .conftest import medloom, smallest_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("reproduce") / "run"
-    medloom("demo", "--no-chat", "--json", "--quiet", "--out", root, *(f"--set={override}" for override in SMALLEST))
-    return root
+    return smallest_run(tmp_path_factory.mktemp("reproduce") / "run")
 
 
 def steps(root: Path) -> dict[str, Done]:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Refusal
-from .ledger.files import sha256_file, write_json
+from .ledger.files import read_json, write_json
+from .model.gguf_file import gguf_digest
 from .recipe import Base, Recipe, read_recipe
 
 if TYPE_CHECKING:
     from .quantise import Margins
 
 PICTURE = "quantisation.png"
-_COMPARED = ("benchmark", "mode", "n", "accuracy", "base_accuracy", "difference", "low", "high", "gained", "lost", "p_value")
+_COMPARED = ("n", "accuracy", "base_accuracy", "difference", "low", "high", "gained", "lost", "p_value")
 
 
 def chosen(model: Path, recipe: Path | None, types: Sequence[str], files: Sequence[Path], margin: float | None, kl: float | None,
@@ -70,7 +71,7 @@ def pass_gate(files: Mapping[str, Path], inputs: Mapping[str, Path], benchmarks:
         measured = _figures(inputs[f"measure-{kind}"])
         compared, pooled = _answers(kind, model, benchmarks, inputs)
         judgements[kind] = judge(kind, measured, pooled, compared, margins)
-        rows.append({"type": kind, "file": file.name, "bytes": file.stat().st_size, "sha256": sha256_file(file), **measured,
+        rows.append({"type": kind, "file": file.name, "bytes": file.stat().st_size, "sha256": gguf_digest(file), **measured,
                      "base_bits_per_byte": reference["bits_per_byte"], "pooled": pooled, "benchmarks": compared,
                      **judgements[kind].figures()})
     found = {"margins": asdict(margins), "smallest": smallest(judgements, {row["type"]: row["bytes"] for row in rows}), "files": rows}
@@ -93,9 +94,10 @@ def _answers(kind: str, model: str, benchmarks: Sequence[str], inputs: Mapping[s
     for comparison in each:
         own, theirs = (_figures(folder) for folder in pairs[comparison.benchmark])
         figures = comparison.figures()
-        rows.append({key: figures[key] for key in _COMPARED if key != "mode"} | {
-            "mode": own["mode"], "ece": _error(own), "base_ece": _error(theirs)})
-    return rows, {key: value for key, value in pooled.figures().items() if key in _COMPARED and key not in ("benchmark", "mode")}
+        rows.append({"benchmark": comparison.benchmark, **{key: figures[key] for key in _COMPARED},
+                     "mode": own["mode"], "ece": _error(own), "base_ece": _error(theirs)})
+    figures = pooled.figures()
+    return rows, {key: figures[key] for key in _COMPARED}
 
 
 def _error(figures: Mapping[str, Any]) -> float | None:
@@ -104,5 +106,5 @@ def _error(figures: Mapping[str, Any]) -> float | None:
 
 
 def _figures(folder: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))["figures"]
+    figures: dict[str, Any] = read_json(folder / "record.json")["figures"]
     return figures

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 Z95 = 1.9599639845400536  # the standard normal's quantile at 0.975: two-sided 95 %
 
@@ -15,6 +17,11 @@ def percent(share: float | None) -> str:
 def significant(value: float | None) -> str:
     """A measurement to two digits; nothing where there is none."""
     return "" if value is None else f"{value:.2g}"
+
+
+def change(row: Mapping[str, Any]) -> str:
+    """A paired difference of shares and its interval, in points: `difference`, `low` and `high` of a row."""
+    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 def probability(p: float | None) -> str:

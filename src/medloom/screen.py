@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .numbers import percent, probability, significant
+from .numbers import change, percent, probability, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -147,21 +147,16 @@ def gate_tables(found: Mapping[str, Any]) -> Iterable[Table]:
         pooled = row["pooled"]
         table.add_row(row["type"], f"{row['bytes'] / 1e6:.2f}", *(significant(row[key]) for key in ("kl", "kl_high", "kl_99")),
                       percent(row["argmax_agreement"]), "" if row["bits_per_byte"] is None else f"{row['bits_per_byte']:.4f}",
-                      *(("", "") if pooled is None else (percent(pooled["accuracy"]), _change(pooled))),
+                      *(("", "") if pooled is None else (percent(pooled["accuracy"]), change(pooled))),
                       f"{row['write_tokens_per_second'] or 0:,.0f}", MAY_SHIP[row["verdict"]])
         for own in row["benchmarks"]:
             errors = ("" if own[key] is None else f"{own[key]:.3f}" for key in ("ece", "base_ece"))
-            answers.add_row(row["type"], own["benchmark"], str(own["n"]), percent(own["accuracy"]), _change(own), str(own["gained"]),
+            answers.add_row(row["type"], own["benchmark"], str(own["n"]), percent(own["accuracy"]), change(own), str(own["gained"]),
                             str(own["lost"]), probability(own["p_value"]), *errors)
         answers.add_section()
     yield table
     if answers.rows:
         yield answers
-
-
-def _change(row: Mapping[str, Any]) -> str:
-    """A paired difference and its interval in points."""
-    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 def gate_lines(found: Mapping[str, Any], folder: Path) -> list[str]:
@@ -191,7 +186,7 @@ def reproduced_tables(report: Mapping[str, Any]) -> Iterable[Table]:
         table = Table("model", "benchmark", *numbers, "verdict", "why", title="Answers that changed", title_justify="left")
         for row in changed:
             table.add_row(row["model"], row["benchmark"], str(row["n"] or ""), percent(row["then"]), percent(row["now"]),
-                          "" if row["difference"] is None else _change(row), row["verdict"], row["why"])
+                          "" if row["difference"] is None else change(row), row["verdict"], row["why"])
         yield table
     if report["figures"]:
         table = Table("figure", Column("then", justify="right"), Column("now", justify="right"), "verdict",
@@ -229,7 +224,7 @@ def _benchmarks(rows: Iterable[Mapping[str, Any]]) -> Table:
         last = row["benchmark"]
         interval = f"{percent(row['accuracy'])} [{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
         table.add_row(f"{row['benchmark']} ({row['mode']})", row["model"], str(row["n"]), percent(row["chance"]), interval,
-                      percent(row["base_accuracy"]), _change(row), probability(row["holm_p"]))
+                      percent(row["base_accuracy"]), change(row), probability(row["holm_p"]))
     return table
 
 

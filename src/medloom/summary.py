@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .ledger import Done, Refusal
-from .ledger.files import write_json
+from .ledger.files import read_json, write_json
 from .notice import NOTICE
 from .recipe import Recipe
 
@@ -29,7 +28,7 @@ def compare_all(answers: Mapping[str, Path], pairs: Sequence[tuple[str, str, str
 
 def lineage(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Recipe, records and results in one value: what the card is written from."""
-    records = {name: json.loads((folder / "record.json").read_text()) for name, folder in folders.items()}
+    records = {name: read_json(folder / "record.json") for name, folder in folders.items()}
     return {"recipe": recipe.model_dump(mode="json", exclude={"data"}), "notice": NOTICE, "steps": list(records.values()),
             "summary": _results(records)}
 

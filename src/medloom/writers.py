@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Refusal
-from .ledger.files import sha256_file
 from .review import Asked, Writer, Written
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def _in_file(path: Path) -> Iterator[ServerWriter]:
     import xllamacpp
 
     from .evaluate.engines.server_client import Client
-    from .model.gguf_file import open_gguf
+    from .model.gguf_file import gguf_digest, open_gguf
 
     template = open_gguf(path).value("tokenizer.chat_template")
     settings = xllamacpp.CommonParams()
@@ -156,7 +155,7 @@ def _in_file(path: Path) -> Iterator[ServerWriter]:
         raise Refusal(f"{path}: llama.cpp cannot load it ({error}); export it again") from error
     client = Client(server.listening_address, key, connections=1)
     try:
-        yield ServerWriter(client, model=None, template=_named(template) if template else PLAIN, digest=sha256_file(path), at_a_time=1,
+        yield ServerWriter(client, model=None, template=_named(template) if template else PLAIN, digest=gguf_digest(path), at_a_time=1,
                            more=ONLY_TEMPERATURE)
     finally:
         client.close()

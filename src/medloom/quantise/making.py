@@ -43,12 +43,13 @@ def make_files(source: Path, types: Sequence[str], out: Path, *, importance: Pat
 
         importance = out / f"{name}-imatrix.gguf"
         collect_importance(source, _texts(calibration), positions, importance, dataset=calibration.name, progress=progress)
-    exact = source if not folder else out / f"{name}-{_stored_as(source)}.gguf"
+    stored = _stored_as(source) if folder else None
+    exact = source if stored is None else out / f"{name}-{stored}.gguf"
     found = []
-    if folder:
+    if stored is not None:
         from .full.export import export_gguf
 
-        for kind in dict.fromkeys([*full, *([_stored_as(source)] if len(full) < len(types) else [])]):
+        for kind in dict.fromkeys([*full, *([stored] if len(full) < len(types) else [])]):
             figures = export_gguf(source, out / f"{name}-{kind}.gguf", kind, about=about, progress=progress)
             if kind in types:
                 found.append({"file": str(out / f"{name}-{kind}.gguf"), **figures})
@@ -56,7 +57,7 @@ def make_files(source: Path, types: Sequence[str], out: Path, *, importance: Pat
         if kind not in FILE_TYPES:
             made = out / f"{name}-{kind}.gguf"
             found.append({"file": str(made), **quantise(exact, made, kind, importance=importance, progress=progress)})
-    if folder and _stored_as(source) not in types:
+    if stored is not None and stored not in types:
         exact.unlink(missing_ok=True)
         digest_file(exact).unlink(missing_ok=True)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from medloom.ledger.files import write_text
 from medloom.notice import NOTICE
-from medloom.numbers import percent, probability
+from medloom.numbers import change, percent, probability
 
 from .judge import Margins
 
@@ -60,8 +60,7 @@ def _distribution(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _benchmark(own: Mapping[str, Any]) -> str:
-    difference = f"{100 * own['difference']:+.1f} [{100 * own['low']:+.1f}, {100 * own['high']:+.1f}]"
     errors = ["" if own[key] is None else f"{own[key]:.3f}" for key in ("ece", "base_ece")]
-    cells = (own["benchmark"], str(own["n"]), percent(own["accuracy"]), percent(own["base_accuracy"]), difference, str(own["gained"]),
+    cells = (own["benchmark"], str(own["n"]), percent(own["accuracy"]), percent(own["base_accuracy"]), change(own), str(own["gained"]),
              str(own["lost"]), probability(own["p_value"]), *errors)
     return f"| {' | '.join(cells)} |"

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from medloom.numbers import change
+
 Verdict = Literal["passes", "fails", "not shown"]
 
 
@@ -86,23 +88,19 @@ def _as_right(pooled: Mapping[str, Any] | None, margins: Margins) -> Finding:
     if pooled is None:
         return Finding("accuracy", "not shown", "no question was asked")
     verdict = _verdict(pooled["low"], pooled["high"], margins.accuracy)
-    told = f"{_points(pooled)} points over {pooled['n']} questions, margin {100 * margins.accuracy:g}"
+    told = f"{change(pooled)} points over {pooled['n']} questions, margin {100 * margins.accuracy:g}"
     return Finding("accuracy", verdict, told + (_needed(pooled, margins) if verdict == "not shown" else ""))
 
 
 def _each(benchmarks: Sequence[Mapping[str, Any]], margins: Margins) -> list[Finding]:
     """A loss on one benchmark that the sum of all would hide."""
     worse = [row for row in benchmarks if row["high"] < -margins.accuracy]
-    return [Finding(f"accuracy on {row['benchmark']}", "fails", f"{_points(row)} points over {row['n']} questions") for row in worse]
+    return [Finding(f"accuracy on {row['benchmark']}", "fails", f"{change(row)} points over {row['n']} questions") for row in worse]
 
 
 def _verdict(low: float, high: float, margin: float) -> Verdict:
     """Of a change whose interval is [low, high], more being better: whether a loss of `margin` is ruled out, certain, or open."""
     return "passes" if low > -margin else "fails" if high < -margin else "not shown"
-
-
-def _points(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 def _needed(pooled: Mapping[str, Any], margins: Margins) -> str:
