@@ -102,10 +102,10 @@ def walk(recipe: Recipe, out: Path | None, until: str | None, as_json: bool, qui
 
 
 def served_file(model: Path) -> Path:
-    """The GGUF that a person means: the file, or the smallest one of a run."""
+    """What a person means to serve: the GGUF file, the model folder, or the smallest file of a run."""
     from ..ledger import Refusal
 
-    if model.is_file():
+    if model.is_file() or (model / "config.json").is_file():
         return model
     files = sorted((model / "latest").glob("export-*/*.gguf"), key=lambda path: path.stat().st_size)
     if not files:

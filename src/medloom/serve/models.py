@@ -9,7 +9,7 @@ from typing import Any
 from medloom.notice import NOTICE
 
 from .admission import Admission
-from .engines import Engine, LlamaCpp, Turn
+from .engines import Engine, LlamaCpp, Turn, Vllm
 from .engines.control import guarded
 from .templates import FILE, SERVER, Template
 
@@ -44,6 +44,6 @@ class Model:
     def prompt(self, turns: Sequence[Turn]) -> str | Sequence[Turn]:
         """What the engine is to go on from. Raises ValueError for a conversation that the template cannot take."""
         # What a message spells is text, even where it spells a control token.
-        control = self.engine.control if isinstance(self.engine, LlamaCpp) else ()
+        control = self.engine.control if isinstance(self.engine, LlamaCpp | Vllm) else ()
         safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], control)} for turn in turns]
         return safe if self.template in (FILE, SERVER) else self.template.text(safe)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from medloom.ledger import Refusal
+from medloom.ledger.files import sha256_file, sha256_json
+from medloom.model import ModelConfig
 from medloom.model.gguf_file import gguf_digest, open_gguf
+from medloom.model.templates import has_template
 
-from .engines import Engine, LlamaCpp, Upstream
+from .engines import Engine, LlamaCpp, Upstream, Vllm
 from .models import Model
 from .templates import FILE, PLAIN, SERVER, named_template
 
@@ -21,7 +24,7 @@ UNKNOWN_CONTEXT = 2048  # of a file that does not tell
 
 @dataclass(frozen=True)
 class Offer:
-    """A model to be served under a name: a GGUF file at `path`, or what the server at `url` calls `model`.
+    """A model to be served under a name: a GGUF file or a model folder at `path`, or what the server at `url` calls `model`.
 
     template: the form of its conversations by name, None for the model's own.
     """
@@ -65,7 +68,8 @@ def offer(text: str) -> Offer:
         return Offer(name or model, url=url, model=model or None)
     if not place:
         raise Refusal(f"{text!r}: write FILE, NAME=FILE or NAME=URL, for example ours=model.gguf")
-    return Offer(name or Path(place).stem, Path(place))
+    path = Path(place)
+    return Offer(name or (path.resolve().name if path.is_dir() else path.stem), path)
 
 
 def with_templates(offers: Sequence[Offer], chosen: Sequence[str]) -> list[Offer]:
@@ -92,7 +96,13 @@ def open_models(offers: Sequence[Offer], settings: Settings) -> list[Model]:
 
 def _opened(one: Offer, settings: Settings, threads: int) -> Model:
     engine: Engine
-    if one.path is not None:
+    if one.path is not None and one.path.is_dir():
+        config = ModelConfig.from_folder(one.path)
+        engine = Vllm(one.path, context=min(settings.context or LARGEST_CONTEXT, config.max_positions), slots=settings.slots)
+        weights = sorted(one.path.glob("*.safetensors"))
+        facts = {"name": one.path.resolve().name, "file": one.path.resolve().name, "bytes": sum(file.stat().st_size for file in weights)}
+        own = FILE if has_template(one.path) else PLAIN
+    elif one.path is not None:
         said = describe(one.path)
         context = min(settings.context or LARGEST_CONTEXT, said["context"])
         engine = LlamaCpp(one.path, context=context, slots=settings.slots, threads=threads, embeds=settings.embeddings)
@@ -119,6 +129,8 @@ def start(model: Model) -> None:
     engine.start()
     if isinstance(engine, LlamaCpp):
         model.facts["sha256"] = gguf_digest(engine.model)
+    elif isinstance(engine, Vllm):
+        model.facts["sha256"] = sha256_json({file.name: sha256_file(file) for file in sorted(engine.folder.glob("*.safetensors"))})
     elif isinstance(engine, Upstream):
         told = engine.said.get("metadata")
         facts = told if isinstance(told, dict) else {}

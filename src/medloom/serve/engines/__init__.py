@@ -5,5 +5,7 @@ from __future__ import annotations
 from .engine import Ask, Broken, Busy, Engine, Piece, Refused, Scored, Starting, Turn, Unable, Written
 from .llama_cpp import LlamaCpp
 from .upstream import Upstream
+from .vllm import Vllm
 
-__all__ = ["Ask", "Broken", "Busy", "Engine", "LlamaCpp", "Piece", "Refused", "Scored", "Starting", "Turn", "Unable", "Upstream", "Written"]
+__all__ = ["Ask", "Broken", "Busy", "Engine", "LlamaCpp", "Piece", "Refused", "Scored", "Starting", "Turn", "Unable", "Upstream", "Vllm",
+           "Written"]

@@ -69,6 +69,11 @@ class Refused(Exception):
         self.message, self.code, self.field = message, code, field
 
 
+def too_long(tokens: object, context: object) -> Refused:
+    """The refusal of a prompt that has more tokens than the context."""
+    return Refused(f"the prompt has {tokens} tokens; the context is {context}, answer included", code="context_length_exceeded")
+
+
 class Starting(Exception):
     """The engine is not there yet."""
 

@@ -22,7 +22,7 @@ import httpx
 from medloom.model.gguf_file import open_gguf
 
 from .control import GUARD, stretches
-from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written
+from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, too_long
 from .events import events, reading
 from .process import ChildProcess, environment
 
@@ -153,7 +153,7 @@ class LlamaCpp(ChildProcess):
         text = prompt if isinstance(prompt, str) else str((await self._post("/detokenize", {"tokens": prompt}))["content"])
         assert self.context is not None
         if len(ids) > self.context:
-            raise _too_long(len(ids), self.context)
+            raise too_long(len(ids), self.context)
         tokens: tuple[Written, ...] = ()
         if ask.logprobs is not None:
             opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
@@ -213,13 +213,9 @@ def _checked(status: int, content: bytes) -> dict[str, Any]:
         return body
     error = body.get("error", {}) if isinstance(body, dict) else {}
     if status == 400 and error.get("type") == "exceed_context_size_error":
-        raise _too_long(error.get("n_prompt_tokens"), error.get("n_ctx"))
+        raise too_long(error.get("n_prompt_tokens"), error.get("n_ctx"))
     if status == 400:
         raise Refused(str(error.get("message", "the engine refuses the request")))
     if status == 503:
         raise Starting
     raise Broken("the engine failed")
-
-
-def _too_long(tokens: object, context: object) -> Refused:
-    return Refused(f"the prompt has {tokens} tokens; the context is {context}, answer included", code="context_length_exceeded")

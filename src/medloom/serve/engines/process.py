@@ -16,14 +16,16 @@ from typing import IO
 from medloom.ledger import Refusal
 
 log = logging.getLogger("medloom.serve")
-PATIENT = 5.0  # seconds in which a child ends by itself once its standard input is closed
 
 
 class ChildProcess(ABC):
     """A child that ends when its standard input closes, and tells its address when it is ready.
 
-    `url` is empty while it is not ready; `restarts` counts how often it had to be started again.
+    `url` is empty while it is not ready; `restarts` counts how often it had to be started again; `patient`: seconds in which it ends by
+    itself once its standard input is closed.
     """
+
+    patient = 5.0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -57,8 +59,7 @@ class ChildProcess(ABC):
         self._child = self._launch(self._noise)
         url = self._address(self._child)
         if url is None:
-            self._child.kill()
-            self._child.wait()
+            self._end()
             raise Refusal(self._cannot(self._last_words()))
         self.url = url
 
@@ -96,16 +97,19 @@ class ChildProcess(ABC):
     def stop(self) -> None:
         """End the child; harmless where there is none."""
         self.url = ""
+        self._end()
+        self._close()
+
+    def _end(self) -> None:
         if self._child is not None and self._child.poll() is None:
             assert self._child.stdin is not None
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
             try:
-                self._child.wait(PATIENT)
+                self._child.wait(self.patient)
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-        self._close()
 
     def _close(self) -> None:
         if self._child is not None:
@@ -120,9 +124,14 @@ class ChildProcess(ABC):
     def _last_words(self) -> str:
         assert self._noise is not None
         self._noise.seek(0)
-        lines = [line.strip() for line in self._noise.read().decode(errors="replace").splitlines() if line.strip()]
+        said = self._noise.read().decode(errors="replace")
+        return (self._cause(said) or "it ended without a word")[:300]
+
+    def _cause(self, said: str) -> str | None:
+        """What of all that the child said tells why it ended."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
         telling = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
-        return (telling or lines or ["it ended without a word"])[-1][:300]
+        return next(reversed(telling or lines), None)
 
 
 def environment(**more: str) -> dict[str, str]:
