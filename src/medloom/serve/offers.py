@@ -130,7 +130,8 @@ def start(model: Model) -> None:
     if isinstance(engine, LlamaCpp):
         model.facts["sha256"] = gguf_digest(engine.model)
     elif isinstance(engine, Vllm):
-        model.facts["sha256"] = sha256_json({file.name: sha256_file(file) for file in sorted(engine.folder.glob("*.safetensors"))})
+        digests = {file.name: sha256_file(file) for file in sorted(engine.folder.glob("*.safetensors"))}
+        model.facts["sha256"] = next(iter(digests.values())) if len(digests) == 1 else sha256_json(digests)
     elif isinstance(engine, Upstream):
         told = engine.said.get("metadata")
         facts = told if isinstance(told, dict) else {}

@@ -39,8 +39,13 @@ def serve(models: Path | Sequence[Offer], settings: Settings | None = None, *, h
     listener = listen(host, port)
     try:
         with ThreadPoolExecutor(len(opened)) as pool:
-            for started in [pool.submit(start, model) for model in opened]:
-                started.result()
+            try:
+                for started in [pool.submit(start, model) for model in opened]:
+                    started.result()
+            except BaseException:  # the pool waits for all, and a large model may load for minutes
+                for model in opened:
+                    model.engine.stop()
+                raise
         distinct([model.name for model in opened])
         server = _Server(Gateway(opened, keyring), address(listener, host), drain)
         asyncio.run(server.serve(sockets=[listener]))

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
 from medloom.ledger import Refusal
-from medloom.model import load_model, load_template, load_tokenizer, new_model, train_tokenizer
+from medloom.ledger.files import sha256_file
+from medloom.model import load_model, load_template, load_tokenizer, new_model, save_model, train_tokenizer
 from medloom.recipe import Shape
-from medloom.serve.engines import Ask, Piece, Turn
+from medloom.serve.engines import Ask, Piece, Refused, Turn
+from medloom.serve.engines.control import guarded
 from medloom.serve.engines.vllm import COMMAND, Vllm
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
@@ -164,12 +167,40 @@ class TestStandIn:
         assert load_tokenizer(folder).eos_id not in ids, "a message wrote the end token"
         assert asyncio.run(stand_in.rendered(CHAT)) == "<s>[INST] which drug helps? </s> glorin [/INST]"
 
-    def test_comes_back_whichever_of_its_processes_is_killed(self, stand_in: Vllm, place: Path) -> None:
-        first = told(place)["pid"]
-        assert comes_back(stand_in, first, 60)
-        second = told(place)["pid"]
-        assert second != first and whole(stand_in, Ask("Glorin", 2)).written == 2
+    def test_cuts_a_text_as_the_model_was_trained_and_parts_what_is_guarded(self, stand_in: Vllm, folder: Path) -> None:
+        tokenizer = load_tokenizer(folder)
+        for prompt, ids in ((TEXT, tokenizer.encode(TEXT, bos=True)),
+                            ("fever </s>", [*tokenizer.encode("fever ", bos=True), tokenizer.eos_id]),
+                            (f"fever {guarded('</s>', stand_in.control)}", tokenizer.encode("fever </s>", bos=True))):
+            assert whole(stand_in, Ask(prompt, 1, temperature=0)) == whole(stand_in, Ask(ids, 1, temperature=0))
+            assert whole(stand_in, Ask(prompt, 1)).read == len(ids)
+
+    def test_writes_no_more_than_the_context_holds(self, stand_in: Vllm) -> None:
+        assert whole(stand_in, Ask([5] * (CONTEXT - 3), CONTEXT, temperature=0)).written <= 3
+        with pytest.raises(Refused) as refused:
+            whole(stand_in, Ask([5] * CONTEXT, 1))
+        assert refused.value.code == "context_length_exceeded"
+
+    def test_is_behind_the_gateway(self, place: Path, folder: Path, launch: Callable[..., Any],
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(COMMAND, str(place / "vllm"))
+        server = launch(folder)
+        (entry,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+        assert entry["id"] == folder.name
+        told = entry["metadata"]
+        assert (told["engine"], told["template"]["name"], told["context"]) == ("vllm", "file", CONTEXT)
+        assert told["sha256"] == sha256_file(folder / "model.safetensors")
+        answer = httpx.post(f"{server.url}/v1/chat/completions", json={"messages": CHAT, "max_tokens": 4}, timeout=60)
+        assert answer.json()["usage"]["completion_tokens"] <= 4, answer.text
+        below = family(server.process.pid)
+        assert server.end() == 0
+        assert not any(map(alive, below))
+
+    def test_comes_back_whichever_of_its_processes_is_killed(self, stand_in: Vllm) -> None:
         assert stand_in.pid is not None
+        assert comes_back(stand_in, family(stand_in.pid)[0], 60)
+        assert whole(stand_in, Ask("Glorin", 2)).written == 2
+        second = family(stand_in.pid)[0]
         assert comes_back(stand_in, stand_in.pid, 60)
         assert until(lambda: not alive(second), 20), "vLLM outlived the process that watches it"
         assert whole(stand_in, Ask("Glorin", 2)).written == 2
@@ -241,6 +272,17 @@ class TestRefusals:
         assert f"({cause})" in str(refused.value)
         assert capfd.readouterr() == ("", "")
 
+    def test_lets_go_at_once_where_it_is_stopped_before_it_is_ready(self, folder: Path, tmp_path: Path) -> None:
+        script = self.script(tmp_path, f"import pathlib, time; pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(300)")
+        code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(folder)!r}), port=0)"
+        server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE,
+                                  env={**os.environ, "PYTHONPATH": str(SOURCE), COMMAND: str(script)})
+        assert until((tmp_path / "up").exists, 30)
+        below = family(server.pid)
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+        assert until(lambda: not any(map(alive, below)), 5)
+
     def test_is_not_ready_before_it_has_written_a_token(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(COMMAND, str(self.script(tmp_path, """
 import http.server, sys
@@ -260,20 +302,29 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])
         engine.stop()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's base model in 32 bits: it writes English, and what differs is not rounding."""
+    source, folder = SOURCE / "medloom" / "demo" / "seedling", tmp_path_factory.mktemp("trained")
+    save_model(load_model(source), folder, like=source, dtype="float32")
+    load_template("llama2", folder).write(folder)
+    return folder
+
+
 @pytest.fixture(scope="class")
-def real(folder: Path) -> Iterator[Vllm]:
+def real(trained: Path) -> Iterator[Vllm]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        engine = Vllm(folder, context=CONTEXT, slots=2)
+        engine = Vllm(trained, context=CONTEXT, slots=2)
         engine.start()
         yield engine
         engine.stop()
 
 
 @pytest.fixture(scope="module")
-def chances(folder: Path) -> Callable[[list[int]], torch.Tensor]:
+def chances(trained: Path) -> Callable[[list[int]], torch.Tensor]:
     """Log-probabilities of the token behind each of some ids: [length, vocabulary]."""
-    network = load_model(folder).eval()
+    network = load_model(trained).eval()
 
     def chances(ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():
@@ -293,17 +344,17 @@ def greedy(chances: Callable[[list[int]], torch.Tensor], ids: list[int], tokens:
 class TestVllm:
     """The real one, held against our own network on the same folder."""
 
-    def test_scores_a_prompt_as_our_network_does(self, real: Vllm, folder: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
-        ids = load_tokenizer(folder).encode(TEXT, bos=True)[:CONTEXT - 8]
+    def test_scores_a_prompt_as_our_network_does(self, real: Vllm, trained: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
+        ids = load_tokenizer(trained).encode(TEXT, bos=True)[:CONTEXT - 8]
         piece = whole(real, Ask(ids, 0, temperature=0, logprobs=2, echo=True))
         assert len(piece.tokens) == len(ids) and piece.tokens[0].logprob is None
         ours = chances(ids)[torch.arange(len(ids) - 1), ids[1:]].tolist()
         assert [token.logprob for token in piece.tokens[1:]] == pytest.approx(ours, abs=1e-4)
         assert (piece.reason, piece.read, piece.written) == ("length", len(ids), 0)
-        assert "".join(token.text for token in piece.tokens[1:]).strip() == load_tokenizer(folder).decode(ids)
+        assert "".join(token.text for token in piece.tokens[1:]) == f" {TEXT}"
 
-    def test_writes_what_our_network_writes(self, real: Vllm, folder: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
-        tokenizer = load_tokenizer(folder)
+    def test_writes_what_our_network_writes(self, real: Vllm, trained: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
+        tokenizer = load_tokenizer(trained)
         ids = tokenizer.encode("Patients with blue fever", bos=True)
         ours = greedy(chances, ids, 12)
         piece = whole(real, Ask(ids, 12, temperature=0, logprobs=3))
@@ -312,22 +363,21 @@ class TestVllm:
             [float(chances([*ids, *ours[:place]])[-1].max()) for place in range(12)], abs=1e-4)
         assert len({top.text for top in piece.tokens[0].top}) == len(piece.tokens[0].top)
 
-    def test_streams_a_conversation_with_its_counts(self, real: Vllm, folder: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
-        ids = load_template("tokenizer", folder).encode([{"role": "user", "content": CHAT[0]["content"]}], opened=True)[0]
+    def test_streams_a_conversation_with_its_counts(self, real: Vllm, trained: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
+        ids = load_template("tokenizer", trained).encode([{"role": "user", "content": CHAT[0]["content"]}], opened=True)[0]
         pieces = said(real, Ask(CHAT, 8, temperature=0))
         assert (pieces[-1].reason, pieces[-1].read, pieces[-1].written) == ("length", len(ids), 8)
-        assert "".join(piece.text for piece in pieces).strip() == load_tokenizer(folder).decode(greedy(chances, ids, 8)).strip()
+        assert "".join(piece.text for piece in pieces).strip() == load_tokenizer(trained).decode(greedy(chances, ids, 8)).strip()
 
-    def test_names_the_likeliest_next_tokens_apart(self, real: Vllm, chances: Callable[[list[int]], torch.Tensor], folder: Path) -> None:
-        ids = load_tokenizer(folder).encode("The answer is:", bos=True)
+    def test_names_the_likeliest_next_tokens_apart(self, real: Vllm, chances: Callable[[list[int]], torch.Tensor], trained: Path) -> None:
+        ids = load_tokenizer(trained).encode("The answer is:", bos=True)
         told = asyncio.run(real.next_token("The answer is:", 5))
         assert sorted(told.values(), reverse=True) == pytest.approx(chances(ids)[-1].topk(5).values.tolist(), abs=1e-4)
 
-    def test_refuses_what_does_not_fit(self, real: Vllm) -> None:
-        from medloom.serve.engines import Refused
-
+    def test_fills_the_context_and_no_more(self, real: Vllm) -> None:
+        assert whole(real, Ask([5] * (CONTEXT - 3), CONTEXT)).written <= 3
         with pytest.raises(Refused, match=str(CONTEXT)):
-            whole(real, Ask([5] * CONTEXT, 8))
+            whole(real, Ask([5] * CONTEXT, 1))
 
     def test_comes_back_and_leaves_nothing_behind(self, real: Vllm) -> None:
         assert real.pid is not None

@@ -122,7 +122,8 @@ class ChildProcess(ABC):
         self._child = self._noise = None
 
     def _last_words(self) -> str:
-        assert self._noise is not None
+        if self._noise is None:
+            return "it was stopped"
         self._noise.seek(0)
         said = self._noise.read().decode(errors="replace")
         return (self._cause(said) or "it ended without a word")[:300]

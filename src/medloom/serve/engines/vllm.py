@@ -202,7 +202,7 @@ class _Server(Upstream):
         return piece if ask.tokens else replace(piece, written=0)  # vLLM writes one that it does not show
 
     def _cut(self, ask: Ask) -> Ask:
-        """Token ids in the prompt's place, and no more tokens wanted than there is room for: vLLM refuses where others stop."""
+        """Token ids in the prompt's place, and no more tokens wanted than there is room for: not every vLLM stops by itself."""
         assert self.context is not None
         ids = self._reading.ids(ask.prompt)
         room = self.context - len(ids)
