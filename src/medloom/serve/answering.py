@@ -77,6 +77,7 @@ class Answering:
             await outlet.event(f": queue {place}\n\n".encode())
 
         last: list[Piece] = []
+        data = b""
         async with slot_of(self._model, self._metrics, tell if self._places else None):
             began: float | None = time.monotonic()
             for index, ask in enumerate(self._asks):
@@ -89,12 +90,12 @@ class Answering:
                         data = self._reply.chunks(index, pieces if trimmed is None else list(map(trimmed, pieces)), self._extra())
                         if pieces[-1].reason:
                             last.append(pieces[-1])
-                            if len(last) == len(self._asks):
-                                data += (self._reply.counts(last) if self._usage else b"") + DONE
+                        if len(last) == len(self._asks):
+                            break  # the slot is free before the client has its last word
                         if data:
                             await outlet.event(data)
         self._count(last)
-        await outlet.end()
+        await outlet.event(data + (self._reply.counts(last) if self._usage else b"") + DONE, last=True)
 
     def _count(self, pieces: Sequence[Piece]) -> None:
         self._metrics.read.labels(self._model.name).inc(sum(piece.read for piece in pieces))

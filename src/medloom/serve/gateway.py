@@ -226,7 +226,7 @@ def _ask(asked: Sampling, prompt: str | list[int] | Sequence[Turn], limit: int, 
          echo: bool = False) -> Ask:
     """What the engine is asked for the `number`th answer to a prompt."""
     return Ask(prompt, limit, asked.temperature, asked.top_p, asked.presence_penalty, asked.frequency_penalty, stop,
-               None if asked.seed is None else (asked.seed + number) % 2**32, logprobs, echo)
+               None if asked.seed is None else (asked.seed + number) % 2**32, logprobs, echo, tuple((asked.logit_bias or {}).items()))
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:
