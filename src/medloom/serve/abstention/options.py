@@ -41,7 +41,7 @@ TOLD = re.compile(rf"(?:^|[.!?:;\n(] ?)(?:please )?(?:answer|respond|reply)(?: (
 CLOSING = re.compile(rf"(?:^|[.!?:\n(\[] ?){_YES_NO} ?[)\]]?[?.:]?\Z", re.IGNORECASE)
 OPENING = re.compile(rf"\A(?:question: ?)?{_YES_NO} ?[?:,](?= )", re.IGNORECASE)
 ANSWER_CUE = re.compile(r"\n(?:the )?answer(?: is)?:?\Z", re.IGNORECASE)
-MORE = re.compile(r"(?:^|[.!?,;:\n] ?)(?:and |then |also |please )*(?:explain|justify|give|state|say|describe|tell|why)\b", re.IGNORECASE)
+MORE = re.compile(r"(?:^|[.!?\n] ?)(?:and |then |also |please )*(?:explain|justify|give|state|say|describe|tell|why)\b", re.IGNORECASE)
 
 
 class _Mark(NamedTuple):
