@@ -72,7 +72,8 @@ def test_free_text_is_not(text: str) -> None:
 WORDS = st.text(st.characters(categories=["Ll", "Nd"], include_characters=" ,;'-"), min_size=1).filter(lambda text: text.strip() != "")
 
 
-@given(st.lists(WORDS, min_size=2, max_size=26), st.sampled_from(["{}. ", "{}) ", "({}) ", "  {}.  "]), st.sampled_from(["\n", "\r\n", "\n\n"]))
+@given(st.lists(WORDS, min_size=2, max_size=26), st.sampled_from(["{}. ", "{}) ", "({}) ", "  {}.  "]),
+       st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_any_options_at_line_starts_are_counted(options: list[str], mark: str, end: str) -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:len(options)]
     listed = end.join(mark.format(letter) + option for letter, option in zip(letters, options, strict=True))
@@ -84,13 +85,13 @@ def test_text_without_marks_or_an_instruction_is_free(text: str) -> None:
     assert options_of(f"Tell me about {text}") is None
 
 
-@pytest.mark.parametrize("piece", ["\n", " ", "A) ", "\nA. ", "(", "answer ", "\nanswer only only ", "yes/no ", "options: ", "?\n", "A) x\n\n"])
+@pytest.mark.parametrize("piece", ["\n", " ", "A) ", "\nA. ", "(", "answer ", "\nanswer only ", "yes/no ", "options: ", "?\n", "A) x\n\n"])
 def test_a_long_text_takes_no_long_time(piece: str) -> None:
-    text = piece * (200_000 // len(piece))
-    began = time.monotonic()
+    text = piece * (90_000 // len(piece))
+    began = time.process_time()
     options_of(f"{text}x")
     options_of(f"Which?{text}")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2  # in proportion to the square it would take minutes
 
 
 @pytest.mark.parametrize(("kind", "path", "share"), [

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "123456789"  # a tenth option's number would begin as the first one's does
+LONGEST = 100_000  # characters; a longer text is free text, so that looking at it holds up nobody
 
 # All of these read text whose white space is single, so that none of them can be made to take long.
 AT_LINE = re.compile(r"^(?:\(([A-Z1-9])\)|([A-Z1-9])[.)]) (?=\S)", re.MULTILINE)
@@ -57,6 +58,8 @@ def options_of(text: str) -> tuple[str, ...] | None:
     "A) " or "(A) "; ("yes", "no") or ("yes", "no", "maybe") for a question that says to answer so. Of several lists the last one counts, as
     after worked examples. Takes time in proportion to the text.
     """
+    if len(text) > LONGEST:
+        return None
     text = "\n".join(words for line in text.split("\n") if (words := " ".join(line.split())))
     if TASK.match(_asked(text)):
         return None
