@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 KINDS = get_args(Benchmark.model_fields["kind"].annotation)
-Ask = Callable[[str, Sequence[str]], Awaitable[Mapping[str, float]]]  # a question and its labels: the probability of each
+# A question and its labels to the probability of each; None where the model cannot take the question.
+Ask = Callable[[str, Sequence[str]], Awaitable[Mapping[str, float] | None]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """A model's answers to calibration questions: how sure it was of each, and whether it was right."""
+    """A model's answers to the questions that it could take: how sure it was of each, whether it was right, what it chose from."""
 
     confidences: tuple[float, ...]
     right: tuple[bool, ...]
+    forms: tuple[str, ...]
 
     def share(self, threshold: float) -> tuple[float, float]:
         """The shares of all questions that are answered at a threshold, and that are answered wrongly."""
@@ -84,29 +86,44 @@ async def ask_all(questions: Questions, ask: Ask, progress: Progress, at_once: i
     """Put every question, `at_once` of them at a time."""
     room = asyncio.Semaphore(at_once)
 
-    async def one(question: Question) -> Decision:
+    async def one(question: Question) -> Decision | None:
         async with room:
-            decision = decide(await ask(question.text, question.labels), 0.0)
+            shares = await ask(question.text, question.labels)
             task.advance()
-            return decision
+            return None if shares is None else decide(shares, 0.0)
 
     with progress.task("calibrate", len(questions.asked), "questions") as task:
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(one(question)) for question in questions.asked]
-    decisions = [each.result() for each in asked]
-    return Asked(tuple(decision.confidence for decision in decisions),
-                 tuple(decision.answer == question.right for decision, question in zip(decisions, questions.asked, strict=True)))
+            running = [group.create_task(one(question)) for question in questions.asked]
+    answers = [(decision, question) for each, question in zip(running, questions.asked, strict=True) if (decision := each.result())]
+    return Asked(tuple(decision.confidence for decision, _ in answers),
+                 tuple(decision.answer == question.right for decision, question in answers),
+                 tuple(" ".join(question.labels) for _, question in answers))
 
 
 def calibration(asked: Asked, questions: Questions, risk: float, *, model: str, sha256: str | None, template: str) -> Calibration:
     """The threshold for a risk, and what it comes to on the questions that it was found with. Raises Refusal where they are too few."""
     threshold = threshold_for(asked.confidences, asked.right, risk)
     answered, wrong = asked.share(threshold)
+    count = len(asked.right)
     return Calibration(
-        model=model, sha256=sha256, template=template, risk=risk, threshold=threshold, questions=len(questions.asked), answered=answered,
-        accuracy=1 - wrong / answered if answered else None, wrong=wrong, left_out=questions.left_out, questions_sha256=questions.sha256,
-        forms=dict(Counter(" ".join(question.labels) for question in questions.asked).most_common()),
-        date=time.strftime("%Y-%m-%d", time.gmtime()), medloom=version("medloom"))
+        model=model, sha256=sha256, template=template, risk=risk, threshold=threshold, questions=count, answered=answered,
+        accuracy=1 - wrong / answered if answered else None, wrong=wrong, left_out=questions.left_out + len(questions.asked) - count,
+        forms=dict(Counter(asked.forms).most_common()), questions_sha256=questions.sha256, date=time.strftime("%Y-%m-%d", time.gmtime()),
+        medloom=version("medloom"))
+
+
+def caution(found: Calibration, asked: Asked) -> str | None:
+    """What to say of a threshold that keeps the risk by silence alone: the answers above it are not more often right than all are."""
+    if found.threshold == 0:
+        return None
+    if found.accuracy is None:
+        return "Nothing is answered: the model is surest where it is wrong. Take another model, or a higher risk."
+    _, wrong = asked.share(0.0)
+    if found.accuracy > 1 - wrong:
+        return None
+    return (f"What is answered is not more often right ({percent(found.accuracy)}) than all is ({percent(1 - wrong)}): this model's "
+            "confidence says nothing of its knowledge, and it keeps the risk by silence alone.")
 
 
 def calibration_table(found: Calibration, asked: Asked) -> Table:

@@ -41,7 +41,9 @@ def test_where_nothing_is_known_all_are_alike(top: dict[str, float]) -> None:
     assert chances(top, LABELS) == pytest.approx(dict.fromkeys(LABELS, 1 / 3))
 
 
-@given(st.dictionaries(st.text("AbB .(\n\u2581", max_size=3) | st.sampled_from([" A", "A", "B.", "(C)", "c"]), st.floats(max_value=0, min_value=-1e4)))
+@given(st.dictionaries(
+    st.text("AbB .(\n\u2581", max_size=3) | st.sampled_from([" A", "A", "B.", "(C)", "c"]),
+    st.floats(max_value=0, min_value=-1e4)))
 def test_probabilities_add_up(top: dict[str, float]) -> None:
     found = chances(top, LABELS)
     assert tuple(found) == LABELS and all(0 <= share <= 1 for share in found.values())

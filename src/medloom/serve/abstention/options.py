@@ -28,7 +28,7 @@ TASK = re.compile(r"\W*(?:please |kindly |(?:can|could|would|will) you (?:please
                   re.IGNORECASE)
 # What may follow the options: that an answer is wanted, in few words.
 ENDING = re.compile(r"(?:the )?(?:correct |right |best )?(?:answer|choice|option)(?: is)?:?|(?:please )?(?:answer|respond|reply|choose|"
-                    r"select|pick|give|write|state|name|which|what)\b.*", re.IGNORECASE | re.DOTALL)
+                    r"select|pick|give|write|state|name)\b.*|(?:which|what)\b.*\?", re.IGNORECASE | re.DOTALL)
 ENDING_WORDS = 20
 REASONS = re.compile(r"\b(?:explain|explanation|why|reasons?|reasoning|rationale|justif\w+|because|steps?|think|elaborate|describe|discuss|"
                      r"each|every|all|both|several|summari[sz]e|translate)\b", re.IGNORECASE)
