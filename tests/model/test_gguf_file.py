@@ -56,9 +56,9 @@ def flip(path: Path, count: int) -> None:
 
 
 def served(path: Path) -> Any:
-    from medloom.serve.engine import Engine
+    from medloom.serve.engines import LlamaCpp
 
-    engine = Engine(path, context=16, slots=1, threads=1)
+    engine = LlamaCpp(path, context=16, slots=1, threads=1)
     try:
         engine.start()
     finally:
@@ -73,7 +73,7 @@ def evaluated(path: Path) -> Any:
 
 
 def chatted(path: Path) -> Any:
-    from medloom.serve.engine import describe
+    from medloom.serve.offers import describe
 
     describe(path)
 

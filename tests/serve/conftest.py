@@ -20,6 +20,7 @@ import pytest
 from medloom.model import new_model, train_tokenizer
 from medloom.quantise import export_gguf
 from medloom.recipe import Shape
+from medloom.serve import Settings
 
 TEXT = ("Glorin is a drug for the blue fever of the marsh. Patients with blue fever take glorin twice a day, with water. "
         "A physician may ask whether the fever is high. The answer is: glorin. Question: which drug helps? ")
@@ -77,9 +78,11 @@ def launch(gguf_file: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def start(model: Path = gguf_file, **settings: Any) -> Running:
-        settings = {"port": 0, "threads": 1, **settings}
+        models = {"threads": 1, **{name: settings.pop(name) for name in list(settings) if name in Settings.__dataclass_fields__}}
+        settings = {"port": 0, **settings}
         source = Path(__file__).resolve().parents[2] / "src"
-        code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(model)!r}), **{settings!r})"
+        code = f"from pathlib import Path, PosixPath; from medloom.serve import Settings, serve; "\
+               f"serve(Path({str(model)!r}), Settings(**{models!r}), **{settings!r})"
         process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
                                    env={**os.environ, "PYTHONPATH": str(source)})
         lines: list[str] = []

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from medloom.notice import NOTICE, NOTICE_SHORT
-from medloom.serve.gateway import BODY_LIMIT
-from medloom.serve.template import plain
+from medloom.serve.job import BODY_LIMIT
+from medloom.serve.templates import PLAIN
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_stream_is_the_whole_in_pieces(client: httpx.Client) -> None:
 
 def test_chat_poses_the_plain_form(client: httpx.Client) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Which drug?"}]}]
-    text = plain([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug?"}])
+    text = PLAIN.text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug?"}])
     assert text == "Be brief.\n\nQuestion: Which drug?\n\nThe answer is:"
     greedy = {"max_tokens": 12, "temperature": 0}
     chat = client.post("/v1/chat/completions", json={"messages": messages, **greedy}).json()
@@ -74,7 +74,7 @@ def test_chat_uses_the_template_in_the_file(launch: Callable[..., Any], chat_fil
     text = "[user] Hello\n[assistant] Hi\n[user] Which drug?\n[assistant]"
     completion = httpx.post(f"{url}/v1/completions", json={"prompt": text, **greedy}).json()
     assert chat["usage"] == completion["usage"]
-    assert chat["choices"][0]["message"]["content"] == completion["choices"][0]["text"].rstrip()
+    assert chat["choices"][0]["message"]["content"] == completion["choices"][0]["text"]
 
 
 def test_stop_sequences_stop(client: httpx.Client) -> None:
@@ -112,14 +112,16 @@ USER = {"role": "user", "content": "a"}
 @pytest.mark.parametrize(("path", "body", "status", "named"), [
     (COMPLETION, {}, 400, "prompt"),
     (COMPLETION, {"prompt": ""}, 400, "prompt"),
-    (COMPLETION, {"prompt": ["a", "b"]}, 400, "prompt"),
+    (COMPLETION, {"prompt": ["a", 1]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [[]]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [1, -1]}, 400, "prompt"),
     (COMPLETION, {"prompt": "a", "max_tokens": 0}, 400, "max_tokens"),
     (COMPLETION, {"prompt": "a", "max_tokens": 10**9}, 400, "max_tokens"),
     (COMPLETION, {"prompt": "a", "max_tokens": 10**30}, 400, "max_tokens"),
     (COMPLETION, {"prompt": "a", "temperature": 99}, 400, "temperature"),
     (COMPLETION, {"prompt": "a", "temperature": -1}, 400, "temperature"),
     (COMPLETION, {"prompt": "a", "top_p": 0}, 400, "top_p"),
-    (COMPLETION, {"prompt": "a", "n": 2}, 400, "n"),
+    (COMPLETION, {"prompt": ["a"] * 100, "n": 2}, 400, "n"),
     (COMPLETION, {"prompt": "a", "stop": ["a"] * 5}, 400, "stop"),
     (COMPLETION, {"prompt": "a", "seed": -1}, 400, "seed"),
     (COMPLETION, {"prompt": "a", "max_tokns": 5}, 400, "max_tokns"),
@@ -180,13 +182,13 @@ def test_no_shape_of_body_makes_the_server_fail(client: httpx.Client) -> None:
 
 
 def test_keys(launch: Callable[..., Any]) -> None:
-    url = launch(keys=("first-key", "second-key"), slots=1).url
+    url = launch(keys=("the-first-of-two-keys", "the-second-of-two-keys"), slots=1).url
     body = {"prompt": "a", "max_tokens": 1}
-    for given in (None, b"Bearer wrong", b"first-key", b"Bearer", b"Bearer \xff", b"Basic first-key"):
+    for given in (None, b"Bearer wrong", b"the-first-of-two-keys", b"Bearer", b"Bearer \xff", b"Basic the-first-of-two-keys"):
         headers = {} if given is None else {"Authorization": given}
         refused = httpx.post(f"{url}{COMPLETION}", json=body, headers=headers)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 401
-    for key in ("first-key", "second-key"):
+    for key in ("the-first-of-two-keys", "the-second-of-two-keys"):
         assert httpx.post(f"{url}{COMPLETION}", json=body, headers={"Authorization": f"Bearer {key}"}).status_code == 200
     assert httpx.get(f"{url}/health").status_code == httpx.get(url).status_code == 200

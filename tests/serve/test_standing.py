@@ -92,7 +92,7 @@ def test_a_crashed_engine_comes_back_without_hands(launch: Callable[..., Any]) -
         assert "error" in json.loads(data[-1].removeprefix("data: "))  # the stream says that it is not whole
         assert client.post("/v1/completions", json=SHORT).status_code in (502, 503)
         deadline = time.monotonic() + 15
-        while client.get("/health").status_code != 200 and time.monotonic() < deadline:
+        while client.get("/ready").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert client.post("/v1/completions", json=SHORT).json()["choices"] == before
     assert "starting it again" in server.said

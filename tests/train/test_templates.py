@@ -17,8 +17,8 @@ from medloom.ledger import Refusal, Silent
 from medloom.model import Message, Template, carry_tokenizer, extend_tokenizer, load_template, load_tokenizer, new_model, train_tokenizer
 from medloom.quantise import export_gguf
 from medloom.recipe import Finetuning, Shape
-from medloom.serve.engine import Engine
-from medloom.serve.template import plain
+from medloom.serve.engines import LlamaCpp
+from medloom.serve.templates import PLAIN
 from medloom.train import finetune
 from medloom.train.examples import read_examples, tokenise
 
@@ -167,8 +167,8 @@ def test_a_message_cannot_forge_control_tokens(make: Make, name: str, template: 
 
 def test_plain_is_what_a_model_without_a_template_is_asked_in(make: Make) -> None:
     chat = load_template("plain", make("learned"))
-    assert chat.text(TALK[:-1], opened=True) == "<s>" + plain(TALK[:-1])
-    assert chat.text(TALK) == "<s>" + plain(TALK[:-1]) + " A, taken with water</s>"
+    assert chat.text(TALK[:-1], opened=True) == "<s>" + PLAIN.text(TALK[:-1])
+    assert chat.text(TALK) == "<s>" + PLAIN.text(TALK[:-1]) + " A, taken with water</s>"
 
 
 def test_what_a_tokenizer_lacks_is_refused_with_the_cure(make: Make, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_llama_cpp_writes_the_same_from_the_gguf_file(make: Make, tmp_path: Path
     chat = load_template(template, tmp_path)
     chat.write(tmp_path)
     export_gguf(tmp_path, tmp_path / "model.gguf", "F32")
-    engine = Engine(tmp_path / "model.gguf", context=128, slots=1, threads=1)
+    engine = LlamaCpp(tmp_path / "model.gguf", context=128, slots=1, threads=1)
     engine.start()
     try:
         with httpx.Client(base_url=engine.url, headers={"authorization": f"Bearer {engine.key}"}) as client:

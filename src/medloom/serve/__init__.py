@@ -1,12 +1,14 @@
-"""A GGUF model behind an OpenAI-compatible gateway with a page, or in the terminal.
+"""Models behind an OpenAI-compatible gateway with a page, or in the terminal.
 
-The engine is llama.cpp's server in a supervised child process; the gateway decides who gets to it, checks what they ask,
-and puts the notice on every answer. No prompt or answer is logged or stored.
+An engine computes: llama.cpp's server in a supervised child process, or another server. The gateway decides who gets to it, checks what
+they ask, and puts the notice on every answer. No prompt or answer is logged or stored.
 """
 
 from __future__ import annotations
 
+from .keys import add_key, read_keys, revoke_key
+from .offers import Offer, Settings, offer, with_templates
 from .server import serve
 from .terminal import chat
 
-__all__ = ["chat", "serve"]
+__all__ = ["Offer", "Settings", "add_key", "chat", "offer", "read_keys", "revoke_key", "serve", "with_templates"]

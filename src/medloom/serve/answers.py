@@ -1,15 +1,18 @@
-"""The engine's output in OpenAI's forms: whole bodies, streamed chunks, errors."""
+"""What engines write, in OpenAI's forms: whole bodies, streamed chunks, errors."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-_KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "invalid_request_error", 413: "invalid_request_error",
-          415: "invalid_request_error", 429: "rate_limit_error"}
+from .engines import Piece, Scored, Written
+
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+LEAST = -9999.0  # what OpenAI says for a log-probability that is minus infinity, which JSON cannot
 
 
 class ApiError(Exception):
@@ -30,74 +33,96 @@ class ApiError(Exception):
         return {**headers, "WWW-Authenticate": "Bearer"} if self.status == 401 else headers
 
 
-class Answer:
-    """One answer under way: its id and form, and what of it was sent.
+class Trimmed:
+    """Pieces of one answer without the white space around it, which belongs to a base model's form and not to the answer."""
 
-    trim: leave out the white space before the first word, which belongs to the plain form and not to the answer.
+    def __init__(self) -> None:
+        self._begun, self._held = False, ""
+
+    def __call__(self, piece: Piece) -> Piece:
+        text = self._held + piece.text if self._begun else piece.text.lstrip()
+        self._begun = self._begun or bool(text)
+        bare = text.rstrip()
+        self._held = text[len(bare):]
+        return replace(piece, text=bare)
+
+
+class Reply:
+    """One reply under way, of one or several answers: its id and form.
+
+    fingerprint: which weights and which template made it.
     """
 
-    def __init__(self, model: str, *, chat: bool, trim: bool) -> None:
-        self.chat, self.ended = chat, False
-        self._trim = trim
-        self._opened = False
-        self._head = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
+    def __init__(self, model: str, fingerprint: str, *, chat: bool) -> None:
+        self.chat = chat
+        self._opened: set[int] = set()
+        self._offsets: dict[int, int] = {}
+        self._head = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model,
+                      "system_fingerprint": fingerprint}
 
-    def text(self, piece: str) -> str:
-        """A piece of output as it is shown."""
-        if self._trim:
-            piece = piece.lstrip()
-            self._trim = not piece
-        return piece
+    def whole(self, pieces: Sequence[Piece], extras: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The body of a request without streaming; extras: what each choice has beside OpenAI's."""
+        choices = []
+        for index, (piece, extra) in enumerate(zip(pieces, extras, strict=True)):
+            content = {"message": {"role": "assistant", "content": piece.text}} if self.chat else {"text": piece.text}
+            choices.append({"index": index, **content, "finish_reason": piece.reason, "logprobs": self._logprobs(index, piece), **extra})
+        return {**self._head, "object": "chat.completion" if self.chat else "text_completion", "choices": choices, "usage": usage(pieces)}
 
-    def whole(self, text: str, reason: str, usage: dict[str, int]) -> dict[str, Any]:
-        """The body of a request without streaming."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": None}
-        if self.chat:
-            choice["message"] = {"role": "assistant", "content": text}
-        else:
-            choice["text"] = text
-        return {**self._head, "object": "chat.completion" if self.chat else "text_completion", "choices": [choice], "usage": usage}
+    def chunks(self, index: int, pieces: Sequence[Piece], extra: dict[str, Any]) -> bytes:
+        """The events that pieces of the answer `index` become."""
+        found = []
+        for piece in pieces:
+            if self.chat and index not in self._opened:
+                self._opened.add(index)
+                found.append(self._chunk(index, {"role": "assistant", "content": ""}, None, None, {}))
+            if piece.text or piece.tokens:
+                content = {"content": piece.text} if self.chat else piece.text
+                found.append(self._chunk(index, content, None, self._logprobs(index, piece), {}))
+            if piece.reason:
+                found.append(self._chunk(index, {} if self.chat else "", piece.reason, None, extra))
+        return b"".join(found)
 
-    def chunks(self, data: str, usage: bool) -> Iterator[bytes]:
-        """The events that one event of the engine becomes. Raises ApiError where the engine reports one."""
-        event = json.loads(data)
-        if "error" in event:
-            raise ApiError(502, "the engine failed while it wrote the answer")
-        if self.chat and not self._opened:
-            self._opened = True
-            yield self._chunk({"role": "assistant", "content": ""}, None)
-        piece = self.text(event.get("content", ""))
-        if piece:
-            yield self._chunk({"content": piece} if self.chat else piece, None)
-        if event.get("stop"):
-            self.ended = True
-            yield self._chunk({} if self.chat else "", finish_reason(event))
-            if usage:
-                yield sse({**self._head, "object": self._object, "choices": [], "usage": counts(event)})
+    def counts(self, pieces: Sequence[Piece]) -> bytes:
+        """The event that tells the tokens of all answers, by the last piece of each."""
+        return sse({**self._head, "object": self._object, "choices": [], "usage": usage(pieces)})
 
     @property
     def _object(self) -> str:
         return "chat.completion.chunk" if self.chat else "text_completion"
 
-    def _chunk(self, content: Any, reason: str | None) -> bytes:
-        choice = {"index": 0, "delta" if self.chat else "text": content, "finish_reason": reason, "logprobs": None}
+    def _chunk(self, index: int, content: Any, reason: str | None, logprobs: Any, extra: dict[str, Any]) -> bytes:
+        choice = {"index": index, "delta" if self.chat else "text": content, "finish_reason": reason, "logprobs": logprobs, **extra}
         return sse({**self._head, "object": self._object, "choices": [choice]})
 
+    def _logprobs(self, index: int, piece: Piece) -> dict[str, Any] | None:
+        if not piece.tokens:
+            return None
+        if self.chat:
+            return {"content": [{**_token(token), "top_logprobs": [_token(other) for other in token.top]} for token in piece.tokens]}
+        offsets = []
+        for token in piece.tokens:
+            offsets.append(self._offsets.get(index, 0))
+            self._offsets[index] = offsets[-1] + len(token.text)
+        return {"tokens": [token.text for token in piece.tokens], "token_logprobs": [_chance(token) for token in piece.tokens],
+                "top_logprobs": [_tops(token) for token in piece.tokens], "text_offset": offsets}
 
-def completion_body(answer: Answer, event: dict[str, Any]) -> dict[str, Any]:
-    """The whole body for what the engine wrote in one piece."""
-    text = answer.text(str(event["content"]))
-    return answer.whole(text.rstrip() if answer.chat else text, finish_reason(event), counts(event))
+
+def _tops(token: Written) -> dict[str, float | None] | None:
+    # Of two tokens with one text, such as two halves of a character, the likelier one counts.
+    return None if token.logprob is None else {other.text: _chance(other) for other in reversed(token.top)}
 
 
-def finish_reason(event: dict[str, Any]) -> str:
-    """OpenAI's word for why the engine stopped."""
-    return "length" if event.get("stop_type") == "limit" else "stop"
+def _token(token: Scored) -> dict[str, Any]:
+    return {"token": token.text, "logprob": _chance(token), "bytes": list(token.bytes)}
 
 
-def counts(event: dict[str, Any]) -> dict[str, int]:
-    """Tokens read and written, by the engine's last event."""
-    read, written = int(event.get("tokens_evaluated", 0)), int(event.get("tokens_predicted", 0))
+def _chance(token: Scored) -> float | None:
+    return None if token.logprob is None else max(token.logprob, LEAST)
+
+
+def usage(pieces: Sequence[Piece]) -> dict[str, int]:
+    """Tokens read and written."""
+    read, written = sum(piece.read for piece in pieces), sum(piece.written for piece in pieces)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 

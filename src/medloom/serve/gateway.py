@@ -1,4 +1,4 @@
-"""The gateway: OpenAI's API in front of an engine, and the page.
+"""The gateway: OpenAI's API in front of engines, and the page.
 
 Everything that a request does happens in one task that ends when its client goes away, wherever it is by then: in the
 queue, before the first token, or in the middle of a stream. Errors are OpenAI's in form; a client's fault is never a 5xx.
@@ -7,298 +7,226 @@ queue, before the first token, or in the middle of a stream. Errors are OpenAI's
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import hashlib
-import hmac
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+import struct
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medloom.notice import NOTICE
-from medloom.web import WithHeaders, file_at
+from medloom.web import WithHeaders, file_at, is_loopback
 
-from .admission import Admission, Full, Late
-from .answers import Answer, ApiError, completion_body, sse
-from .engine import Engine
-from .schema import ChatRequest, CompletionRequest, Sampling, explain
-from .template import PLAIN_FORM, PLAIN_NAME, PLAIN_STOPS, Turn, plain
+from .answering import Answering, slot_of
+from .answers import ApiError
+from .engines import Ask, Turn
+from .job import GONE, Job, Outlet, read_body
+from .keys import Key, Keyring, Spent
+from .metrics import TYPE, Metrics
+from .models import Model
+from .schema import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling
 
 PAGE = Path(__file__).parent / "page"
-BODY_LIMIT = 1 << 20
 DEFAULT_TOKENS = 256
-class Gateway:
-    """The application. `model` is what clients call the model; `facts` goes into /v1/models beside it."""
+PLACES = "x-medloom-queue"
 
-    def __init__(self, engine: Engine, model: str, facts: dict[str, Any], *, has_template: bool, keys: Sequence[str] = (),
-                 queue: int = 16, patience: float = 60.0) -> None:
-        self.engine, self.model, self.has_template = engine, model, has_template
-        self.admission = Admission(engine.slots, queue, patience)
+
+class Gateway:
+    """The application that serves `models` to those who hold one of `keys`."""
+
+    def __init__(self, models: Sequence[Model], keys: Keyring | None = None) -> None:
+        self.models = {model.name: model for model in models}
+        self.keys = keys or Keyring()
+        self.metrics = Metrics(models)
         self.draining = False
-        self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
-        self._created = int(time.time())
-        template = {"name": "file", "form": "the chat template in the model file", "stop": []} if has_template else \
-            {"name": PLAIN_NAME, "form": PLAIN_FORM, "stop": list(PLAIN_STOPS)}
-        self._facts = {**facts, "context": engine.context, "template": template, "notice": NOTICE}
-        # llama.cpp's server closes a kept connection whenever it likes; a fresh one on loopback costs less than a failed request.
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5), trust_env=False,
-                                         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-                                         headers={"Authorization": f"Bearer {engine.key}"})
 
     def application(self) -> ASGIApp:
-        """The ASGI application, which supervises the engine as long as it runs."""
+        """The ASGI application, which supervises the engines as long as it runs."""
         routes = [
             Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
-            Route("/v1/models", self._models, methods=["GET"]),
-            Route("/v1/models/{name}", self._models, methods=["GET"]),
+            Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+            Route("/v1/models", self._list, methods=["GET"]),
+            Route("/v1/models/{name:path}", self._list, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
+            Route("/ready", self._ready, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
             Route("/", file_at(PAGE / "index.html", "text/html"), methods=["GET"]),
             Route("/page.css", file_at(PAGE / "page.css", "text/css"), methods=["GET"]),
             Route("/page.js", file_at(PAGE / "page.js", "text/javascript"), methods=["GET"]),
         ]
         handlers: dict[Any, Any] = {HTTPException: _refused, ApiError: _failed}
-        return WithHeaders(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan))
+        starlette = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        return WithHeaders(_Counted(starlette, self.metrics, {route.path for route in routes}))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        supervisor = asyncio.create_task(self.engine.supervise())
+        supervisors = [asyncio.create_task(model.engine.supervise()) for model in self.models.values()]
         try:
             yield
         finally:
-            supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await supervisor
-            await self._client.aclose()
+            for supervisor in supervisors:
+                supervisor.cancel()
+            await asyncio.gather(*supervisors, return_exceptions=True)
 
     async def drained(self, deadline: float) -> None:
         """Turn new requests away and wait until those under way have ended, at most `deadline` seconds."""
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
-                while self.admission.running or self.admission.waiting:
+                while any(model.admission.running or model.admission.waiting for model in self.models.values()):
                     await asyncio.sleep(0.02)
 
     async def _health(self, _: Request) -> Response:
-        state = "draining" if self.draining else "ok" if self.engine.ready else "loading"
-        return JSONResponse({"status": state}, 200 if state == "ok" else 503)
+        return JSONResponse({"status": "draining" if self.draining else "ok"}, 503 if self.draining else 200)
 
-    async def _models(self, request: Request) -> Response:
+    async def _ready(self, _: Request) -> Response:
+        states = {name: "ready" if model.engine.ready else "loading" for name, model in self.models.items()}
+        state = "draining" if self.draining else "loading" if "loading" in states.values() else "ok"
+        return JSONResponse({"status": state, "models": states}, 200 if state == "ok" else 503)
+
+    async def _metrics(self, request: Request) -> Response:
         self._authorise(request)
-        entry = {"id": self.model, "object": "model", "created": self._created, "owned_by": "medloom", "metadata": self._facts}
+        return Response(self.metrics.text(), media_type=TYPE)
+
+    async def _list(self, request: Request) -> Response:
+        self._authorise(request)
         wanted = request.path_params.get("name")
-        if wanted is None:
-            return JSONResponse({"object": "list", "data": [entry]})
-        self._check_name(wanted)
-        return JSONResponse(entry)
+        if wanted is not None:
+            return JSONResponse(self._model(wanted).entry)
+        return JSONResponse({"object": "list", "data": [model.entry for model in self.models.values()]})
 
     async def _completions(self, request: Request) -> Response:
-        self._authorise(request)
-        asked = await _read(request, CompletionRequest)
-        return self._respond(asked, chat=False, limit=asked.max_tokens, prompt=asked.prompt)
+        key = self._authorise(request)
+        asked = await read_body(request, CompletionRequest)
+        model = self._model(asked.model)
+        limit = self._limit(model, asked.max_tokens)
+        asks = [_ask(asked, prompt, limit, number, asked.stops, asked.logprobs, echo=asked.echo)
+                for prompt in asked.prompts for number in range(asked.n)]
+        return self._answer(request, key, model, asked, asks, chat=False)
 
     async def _chat(self, request: Request) -> Response:
-        self._authorise(request)
-        asked = await _read(request, ChatRequest)
-        if asked.messages[-1].role != "user":
-            raise ApiError(400, "messages: the last one must be the user's", param="messages")
-        turns = [Turn(role=message.role, content=message.text) for message in asked.messages]
-        return self._respond(asked, chat=True, limit=asked.max_completion_tokens or asked.max_tokens, prompt=turns)
-
-    def _respond(self, asked: Sampling, *, chat: bool, limit: int | None, prompt: str | list[Turn]) -> Response:
-        self._check_name(asked.model)
-        if limit is not None and limit > self.engine.context:
-            raise ApiError(400, f"max_tokens: {limit} is more than the context of {self.engine.context} tokens", param="max_tokens")
-        stops = asked.stops
-        if chat and not self.has_template:
-            stops = [*stops, *PLAIN_STOPS]
-        settings = {
-            "n_predict": limit or min(DEFAULT_TOKENS, self.engine.context), "temperature": asked.temperature, "top_p": asked.top_p,
-            "top_k": 0, "min_p": 0.0, "presence_penalty": asked.presence_penalty, "frequency_penalty": asked.frequency_penalty,
-            "stop": stops, "stream": asked.stream, "cache_prompt": True, **({} if asked.seed is None else {"seed": asked.seed}),
-        }
-        usage = asked.stream_options is not None and asked.stream_options.include_usage
-        answer = Answer(self.model, chat=chat, trim=chat and not self.has_template)
-        return _Work(lambda reply: self._generate(answer, settings, prompt, reply, usage=usage))
-
-    async def _generate(self, answer: Answer, settings: dict[str, Any], prompt: str | list[Turn], reply: _Reply, *, usage: bool) -> None:
-        if self.draining:
-            raise ApiError(503, "the server is shutting down", retry=5)
-        if not self.engine.ready:
-            raise ApiError(503, "the engine is starting; try again in a moment", retry=1)
+        key = self._authorise(request)
+        asked = await read_body(request, ChatRequest)
+        model = self._model(asked.model)
+        limit = self._limit(model, asked.max_completion_tokens or asked.max_tokens)
+        turns: list[Turn] = [{"role": message.role, "content": message.text} for message in asked.messages]
         try:
-            async with self.admission.slot():
-                body = {**settings, "prompt": prompt if isinstance(prompt, str) else await self._templated(prompt)}
-                if settings["stream"]:
-                    await self._stream(answer, body, reply, usage)
-                else:
-                    await self._whole(answer, body, reply)
-        except Full:
-            raise ApiError(429, "the server is busy and its queue is full; try again in a moment", retry=1) from None
-        except Late:
-            raise ApiError(503, "no slot became free in time; try again later", retry=5) from None
-        except httpx.HTTPError:
-            raise ApiError(502, "the engine broke off; it is being started again", retry=1) from None
+            prompt = model.prompt(turns)
+        except ValueError as error:
+            raise ApiError(400, f"messages: {error}", param="messages") from None
+        logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
+        asks = [_ask(asked, prompt, limit, number, (*asked.stops, *model.template.stop), logprobs) for number in range(asked.n)]
+        return self._answer(request, key, model, asked, asks, chat=True)
 
-    async def _templated(self, turns: list[Turn]) -> str:
-        if not self.has_template:
-            return plain(turns)
-        response = await self._client.post(f"{self.engine.url}/apply-template", json={"messages": turns})
-        return str(_checked(response.status_code, response.content)["prompt"])
+    async def _embeddings(self, request: Request) -> Response:
+        key = self._authorise(request)
+        asked = await read_body(request, EmbeddingRequest)
+        model = self._model(asked.model)
 
-    async def _whole(self, answer: Answer, body: dict[str, Any], reply: _Reply) -> None:
-        response = await self._client.post(f"{self.engine.url}/completion", json=body)
-        await reply.json(completion_body(answer, _checked(response.status_code, response.content)))
+        async def work(outlet: Outlet) -> None:
+            async with slot_of(model, self.metrics):
+                vectors, read = await model.engine.embed(asked.texts)
+            self.metrics.read.labels(model.name).inc(read)
+            coded = vectors if asked.encoding_format == "float" else \
+                [base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors]
+            data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(coded)]
+            await outlet.json({"object": "list", "model": model.name, "data": data, "usage": {"prompt_tokens": read, "total_tokens": read}})
 
-    async def _stream(self, answer: Answer, body: dict[str, Any], reply: _Reply, usage: bool) -> None:
-        async with self._client.stream("POST", f"{self.engine.url}/completion", json=body) as response:
-            if response.status_code != 200:
-                _checked(response.status_code, await response.aread())
-            ended = False
-            async for line in response.aiter_lines():
-                if not line.startswith("data: "):
-                    if line.startswith("error: "):
-                        raise ApiError(502, "the engine failed while it wrote the answer")
-                    continue
-                for event in answer.chunks(line[6:], usage):
-                    await reply.event(event)
-                ended = ended or answer.ended
-            if not ended:
-                raise httpx.RemoteProtocolError("the stream ended early")
-            await reply.event(sse("[DONE]"))
-            await reply.end()
+        return self._job(key, work)
 
-    def _authorise(self, request: Request) -> None:
-        if not self._keys:
+    def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask], *, chat: bool) -> Response:
+        answering = Answering(model, asks, self.metrics, chat=chat, places=request.headers.get(PLACES) == "places",
+                              usage=asked.stream_options is not None and asked.stream_options.include_usage)
+        return self._job(key, answering.stream if asked.stream else answering.whole)
+
+    def _job(self, key: Key | None, work: Callable[[Outlet], Coroutine[Any, Any, None]]) -> Response:
+        async def within_limits(outlet: Outlet) -> None:
+            if self.draining:
+                raise ApiError(503, "the server is shutting down", retry=5)
+            with self._counted(key):
+                await work(outlet)
+
+        return Job(within_limits)
+
+    @contextlib.contextmanager
+    def _counted(self, key: Key | None) -> Iterator[None]:
+        if key is None:
+            yield
             return
+        try:
+            self.keys.enter(key)
+        except Spent as spent:
+            raise ApiError(429, f"this key may send {spent.limit}; try again later", code="key_limit", retry=spent.seconds) from None
+        try:
+            yield
+        finally:
+            self.keys.leave(key)
+
+    def _authorise(self, request: Request) -> Key | None:
+        """Whose request it is, None where nobody needs a key: then only this machine may ask, by a name of its own."""
+        if self.keys.open:
+            host = request.url.hostname or ""
+            if not is_loopback(host):  # a page of somebody else's, whose name was made to lead here
+                raise ApiError(403, f"this server has no API key, so it does not answer as {host[:100]!r}; give it a key, or ask 127.0.0.1")
+            return None
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
-        # Every key is compared, in constant time, so that the time taken tells nothing of any.
-        known = sum(hmac.compare_digest(digest, key) for key in self._keys)
-        if scheme.lower() != "bearer" or not known:
+        key = self.keys.find(given) if scheme.lower() == "bearer" else None
+        if key is None:
             raise ApiError(401, "no valid API key; send Authorization: Bearer KEY", code="invalid_api_key")
+        return key
 
-    def _check_name(self, name: str | None) -> None:
-        if name is not None and name != self.model:
-            raise ApiError(404, f"model: there is no {name[:100]!r} here; this server has {self.model!r}", param="model",
+    def _model(self, name: str | None) -> Model:
+        if name is None and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        if name is None:
+            raise ApiError(400, f"model: this server has several; name one of {', '.join(self.models)}", param="model")
+        if name not in self.models:
+            raise ApiError(404, f"model: there is no {name[:100]!r} here; this server has {', '.join(self.models)}", param="model",
                            code="model_not_found")
+        return self.models[name]
+
+    def _limit(self, model: Model, asked: int | None) -> int:
+        context = model.engine.context
+        if asked is not None and context is not None and asked > context:
+            raise ApiError(400, f"max_tokens: {asked} is more than the context of {context} tokens", param="max_tokens")
+        return min(DEFAULT_TOKENS, context or DEFAULT_TOKENS) if asked is None else asked
 
 
-class _Reply:
-    """What a job sends: one JSON body, or events until `end`."""
+class _Counted:
+    """Counts responses by their status."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self.started = send, False
-
-    async def json(self, value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.started = True
-        response = JSONResponse(value, status, headers)
-        await self._send({"type": "http.response.start", "status": status, "headers": response.raw_headers})
-        await self._send({"type": "http.response.body", "body": response.body})
-
-    async def event(self, data: bytes) -> None:
-        if not self.started:
-            self.started = True
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
-
-
-_Job = Callable[[_Reply], Awaitable[None]]
-_Form = TypeVar("_Form", bound=Sampling)
-
-
-class _Work(Response):
-    """A response that is a job: it runs until it is done or its client has gone."""
-
-    def __init__(self, job: _Job) -> None:
-        super().__init__()
-        self._job = job
+    def __init__(self, application: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+        self._application, self._metrics, self._paths = application, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _while_connected(receive, self._run(_Reply(send)))
+        status = "left"
 
-    async def _run(self, reply: _Reply) -> None:
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
         try:
-            await self._job(reply)
-        except ApiError as error:
-            if reply.started:  # the status is long gone; the stream says it, and has no [DONE]
-                await reply.event(sse(error.body()))
-                await reply.end()
-            else:
-                await reply.json(error.body(), error.status, error.headers())
+            await self._application(scope, receive, watched if scope["type"] == "http" else send)
+        finally:
+            if scope["type"] == "http":
+                path = scope["path"] if scope["path"] in self._paths else "other"
+                self._metrics.requests.labels(path, "left" if scope.get(GONE) else status).inc()
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`, and cancel it when the client goes away first."""
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    task, watch = asyncio.create_task(work), asyncio.create_task(gone())
-    try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: a client that left between two sends
-            await task
-
-
-async def _read(request: Request, form: type[_Form]) -> _Form:
-    """The body as `form`; 413 before more than the limit is held, 415 for another kind of content, 400 for what the form refuses."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise ApiError(415, "send the body as application/json")
-    held = bytearray()
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > BODY_LIMIT:
-        raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
-    try:
-        async for chunk in request.stream():
-            held += chunk
-            if len(held) > BODY_LIMIT:
-                raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
-    except ClientDisconnect:
-        raise ApiError(400, "the body broke off") from None
-    try:
-        return form.model_validate_json(bytes(held))
-    except ValidationError as error:
-        message, field = explain(error)
-        raise ApiError(400, message, param=field) from None
-
-
-def _checked(status: int, content: bytes) -> dict[str, Any]:
-    """The engine's JSON, or what its refusal means for the client."""
-    try:
-        body = json.loads(content)
-    except ValueError:
-        raise ApiError(502, "the engine's answer cannot be read") from None
-    if status == 200 and isinstance(body, dict):
-        return body
-    error = body.get("error", {}) if isinstance(body, dict) else {}
-    if status == 400 and error.get("type") == "exceed_context_size_error":
-        raise ApiError(400, f"the prompt has {error.get('n_prompt_tokens')} tokens; the context is {error.get('n_ctx')}, answer included",
-                       code="context_length_exceeded")
-    if status == 400:
-        raise ApiError(400, str(error.get("message", "the engine refuses the request")))
-    if status == 503:
-        raise ApiError(503, "the engine is starting; try again in a moment", retry=1)
-    raise ApiError(502, "the engine failed")
+def _ask(asked: Sampling, prompt: str | list[int] | Sequence[Turn], limit: int, number: int, stop: tuple[str, ...], logprobs: int | None,
+         echo: bool = False) -> Ask:
+    """What the engine is asked for the `number`th answer to a prompt."""
+    return Ask(prompt, limit, asked.temperature, asked.top_p, asked.presence_penalty, asked.frequency_penalty, stop,
+               None if asked.seed is None else (asked.seed + number) % 2**32, logprobs, echo)
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:

@@ -1,4 +1,4 @@
-"""What a client may ask: the fields of OpenAI's completions and chat completions that are honoured here, and no others.
+"""What a client may ask: the fields of OpenAI's API that are honoured here, and no others.
 
 A field that would be silently ignored is refused, with its name: an answer that was made otherwise than asked is worse
 than none.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
+Ids = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+MOST_ANSWERS = 128  # prompts times answers to each, in one request
+MOST_TOPS = 20
 
 
 class _Closed(BaseModel):
@@ -36,20 +39,40 @@ class Sampling(_Closed):
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] = 1
+    n: int = Field(default=1, ge=1, le=MOST_ANSWERS)
     user: str | None = None
 
     @property
-    def stops(self) -> list[str]:
-        """The stop sequences, always as a list."""
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+    def stops(self) -> tuple[str, ...]:
+        """The stop sequences."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 class CompletionRequest(Sampling):
-    """The body of POST /v1/completions: text to go on from."""
+    """The body of POST /v1/completions: text or token ids to go on from, or several of them."""
 
-    prompt: Text
-    echo: Literal[False] = False
+    prompt: Text | Ids | Annotated[list[Text], Field(min_length=1, max_length=MOST_ANSWERS)] | \
+        Annotated[list[Ids], Field(min_length=1, max_length=MOST_ANSWERS)]
+    max_tokens: int | None = Field(default=None, ge=0)
+    echo: bool = False
+    logprobs: int | None = Field(default=None, ge=0, le=MOST_TOPS)
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> CompletionRequest:
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens: 0 is for echo alone")
+        if len(self.prompts) * self.n > MOST_ANSWERS:
+            raise ValueError(f"n: at most {MOST_ANSWERS} answers in one request")
+        return self
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts, always as a list."""
+        prompt = self.prompt
+        if isinstance(prompt, str):
+            return [prompt]
+        ids = [part for part in prompt if isinstance(part, int)]
+        return [ids] if ids else [part for part in prompt if not isinstance(part, int)]
 
 
 class Part(_Closed):
@@ -77,11 +100,38 @@ class ChatRequest(Sampling):
 
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=MOST_TOPS)
+
+    @model_validator(mode="after")
+    def _ends_with_a_question(self) -> ChatRequest:
+        if self.messages[-1].role != "user":
+            raise ValueError("messages: the last one must be the user's")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs: needs logprobs to be true")
+        return self
+
+
+class EmbeddingRequest(_Closed):
+    """The body of POST /v1/embeddings."""
+
+    model: str | None = None
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, always as a list."""
+        return [self.input] if isinstance(self.input, str) else self.input
 
 
 def explain(error: ValidationError) -> tuple[str, str | None]:
     """The first fault of a body: what is wrong, and the field it is in."""
     fault: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if fault["type"] == "value_error":  # of our own, which begin with the field
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return message, message.partition(":")[0]
     # A union names its branches in the path; they tell a client nothing.
     branches = ("str", "constrained-str")
     place = ".".join(str(part) for part in fault["loc"] if not (isinstance(part, str) and ("[" in part or part in branches)))

@@ -3,70 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import sys
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
 from medloom.ledger import Refusal
-from medloom.model.gguf_file import gguf_digest
 from medloom.notice import NOTICE_SHORT
-from medloom.web import address, listen
+from medloom.web import address, is_loopback, listen
 
-from .engine import Engine, describe
 from .gateway import Gateway
+from .keys import Keyring
+from .offers import Offer, Settings, distinct, open_models, start
 
-LARGEST_CONTEXT = 4096
 DRAIN_SECONDS = 30.0
 
 
-def serve(model: Path, *, host: str = "127.0.0.1", port: int = 8000, keys: Sequence[str] = (), threads: int | None = None,
-          context: int | None = None, slots: int = 4, queue: int = 16) -> None:
-    """Serve the GGUF file `model` until SIGTERM or Ctrl-C, then let the streams under way end, and return.
+def serve(models: Path | Sequence[Offer], settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 8000,
+          keys: Sequence[str] = (), key_file: Path | None = None, drain: float = DRAIN_SECONDS) -> None:
+    """Serve models, or one GGUF file, until SIGTERM or Ctrl-C; then let the answers under way end, for at most `drain` seconds, and return.
 
-    context: tokens of one request, prompt and answer together (by default the model's own, at most 4096); slots: requests
-    that run at once; queue: how many more may wait; keys: any one of them opens the API, none leaves it open, which beyond
-    loopback is refused; port 0 takes a free one. The address goes to standard error once it answers. Raises Refusal for a model that cannot
-    be loaded, a port that is taken, or settings that cannot be.
+    keys: any one of them, or of those in `key_file`, opens the API; none leaves it open, which beyond loopback is refused; port 0 takes a
+    free one. The address goes to standard error once it answers. Raises Refusal for a model that cannot be loaded, a port that is taken,
+    or settings that cannot be.
     """
-    model = Path(model)
-    if slots < 1 or queue < 0 or (context is not None and context < 8) or (threads is not None and threads < 1):
-        raise Refusal(f"serve: slots = {slots}, queue = {queue}, context = {context}, threads = {threads}: give at least 1, 0, 8 and 1")
-    if any(not key.strip() for key in keys):
-        raise Refusal("serve: an API key is empty; leave it out, or give a long random one")
-    if not keys and not _loopback(host):
-        raise Refusal(f"{host}: others can reach this address, so the server needs an API key; add one, or listen on 127.0.0.1")
-    said = describe(model)
+    keyring = Keyring(keys, key_file)
+    if keyring.open and not is_loopback(host):
+        raise Refusal(f"{host}: others can reach this address, so the server needs an API key; make one with medloom keys add NAME "
+                      "--keys FILE and give --keys FILE, or listen on 127.0.0.1")
+    opened = open_models([Offer(models.stem, models)] if isinstance(models, Path) else models, settings or Settings())
     listener = listen(host, port)
-    engine = Engine(model, context=min(context or LARGEST_CONTEXT, said["context"]), slots=slots, threads=threads)
-    facts: dict[str, Any] = {"name": said["name"], "file": model.name, "bytes": model.stat().st_size}
-    digest = threading.Thread(target=lambda: facts.update(sha256=gguf_digest(model)), daemon=True)
     try:
-        digest.start()
-        engine.start()
-        digest.join()
-        gateway = Gateway(engine, model.stem, facts, has_template=bool(said["chat_template"]), keys=keys, queue=queue)
-        server = _Server(gateway, address(listener, host))
+        with ThreadPoolExecutor(len(opened)) as pool:
+            for started in [pool.submit(start, model) for model in opened]:
+                started.result()
+        distinct([model.name for model in opened])
+        server = _Server(Gateway(opened, keyring), address(listener, host), drain)
         asyncio.run(server.serve(sockets=[listener]))
     finally:
         listener.close()
-        engine.stop()
+        for model in opened:
+            model.engine.stop()
 
 
 class _Server(uvicorn.Server):
     """uvicorn that, when told to end, keeps answering (503 to new requests) until the old ones are done."""
 
-    def __init__(self, gateway: Gateway, address: str) -> None:
+    def __init__(self, gateway: Gateway, address: str, drain: float) -> None:
         # No access log: what was asked, and by whom, is nobody's business.
         super().__init__(uvicorn.Config(gateway.application(), log_level="warning", access_log=False, server_header=False,
                                         ws="none", timeout_graceful_shutdown=5, lifespan="on"))
-        self._gateway, self._address = gateway, address
+        self._gateway, self._address, self._seconds = gateway, address, drain
         self._told = False
         self._drain: asyncio.Task[None] | None = None  # held, or it might be collected half-way
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -76,7 +67,7 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
-            sys.stderr.write(f"{NOTICE_SHORT}\nServing {self._gateway.model} at {self._address}  (Ctrl-C ends it)\n")
+            sys.stderr.write(f"{NOTICE_SHORT}\nServing {', '.join(self._gateway.models)} at {self._address}  (Ctrl-C ends it)\n")
             sys.stderr.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -91,14 +82,5 @@ class _Server(uvicorn.Server):
         self._drain = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
-        await self._gateway.drained(DRAIN_SECONDS)
+        await self._gateway.drained(self._seconds)
         self.should_exit = True
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -105,7 +105,7 @@ def test_one_generated_text_depends_on_its_seed_alone(llamacpp: tuple[str, str])
 def gateway(gguf: Path) -> Iterator[str]:
     """The address of our own gateway, which takes text only and tells no log-probabilities."""
     source = Path(__file__).resolve().parents[3] / "src"
-    code = f"from pathlib import Path; from medloom.serve import serve; serve(Path({str(gguf)!r}), port=0, threads=1)"
+    code = f"from pathlib import Path; from medloom.serve import Settings, serve; serve(Path({str(gguf)!r}), Settings(threads=1), port=0)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "PYTHONPATH": str(source)})
     assert process.stderr is not None

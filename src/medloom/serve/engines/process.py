@@ -1,45 +1,44 @@
-"""llama.cpp's server as a supervised child process, behind the few things a gateway needs of an engine.
-
-An engine has a `url`, a `key`, says whether it is `ready`, and takes llama.cpp's `/completion` and `/apply-template`.
-Supervision is here too: a child that dies is started again, after a pause that doubles up to half a minute.
-"""
+"""A child process that serves, and is started again whenever it dies, after a pause that doubles up to half a minute."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import secrets
 import subprocess
-import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from medloom.ledger import Refusal
-from medloom.model.gguf_file import open_gguf
 
 log = logging.getLogger("medloom.serve")
+PATIENT = 5.0  # seconds in which a child ends by itself once its standard input is closed
 
 
-class Engine:
-    """One model in one child process.
+class ChildProcess(ABC):
+    """A child that ends when its standard input closes, and tells its address when it is ready.
 
-    context: tokens that one request may take, prompt and answer together; slots: requests that run at once; threads: of
-    the processor, by default one less than there are, for ggml's threads wait by spinning.
+    `url` is empty while it is not ready; `restarts` counts how often it had to be started again.
     """
 
-    def __init__(self, model: Path, *, context: int, slots: int, threads: int | None = None) -> None:
-        self.model, self.context, self.slots = model, context, slots
-        self.threads = threads or max(1, (os.cpu_count() or 2) - 1)
-        self.key = secrets.token_urlsafe(32)
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.url = ""
         self.restarts = 0
         self._child: subprocess.Popen[str] | None = None
         self._noise: IO[bytes] | None = None
+
+    @abstractmethod
+    def _launch(self, noise: IO[bytes]) -> subprocess.Popen[str]:
+        """Start the process, with what it says on standard error going to `noise`. Raises Refusal where there is nothing to start."""
+
+    @abstractmethod
+    def _address(self, child: subprocess.Popen[str]) -> str | None:
+        """Wait until it serves, and tell where; None where it ended first."""
 
     @property
     def ready(self) -> bool:
@@ -52,25 +51,19 @@ class Engine:
         return self._child.pid if self._child is not None else None
 
     def start(self) -> None:
-        """Start the child and wait until the model is loaded. Raises Refusal with llama.cpp's last words where it cannot be."""
+        """Start the child and wait until it serves. Raises Refusal with its last words where it does not."""
         self.url = ""
-        open_gguf(self.model)  # before each start, for the child itself does not look
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the child
-        self._child = subprocess.Popen([sys.executable, "-m", "medloom.serve.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=self._noise, text=True, start_new_session=True, env=_environment())
-        assert self._child.stdin is not None and self._child.stdout is not None
-        settings = {"model": str(self.model), "context": self.context, "slots": self.slots, "threads": self.threads, "key": self.key,
-                    "gpu_layers": 0}
-        try:
-            self._child.stdin.write(json.dumps(settings) + "\n")
-            self._child.stdin.flush()
-            line = self._child.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
+        self._child = self._launch(self._noise)
+        url = self._address(self._child)
+        if url is None:
+            self._child.kill()
             self._child.wait()
-            raise Refusal(f"{self.model}: llama.cpp cannot load it ({self._last_words()}); export it again, or free some memory")
-        self.url = json.loads(line)["url"]
+            raise Refusal(self._cannot(self._last_words()))
+        self.url = url
+
+    def _cannot(self, words: str) -> str:
+        return f"{self.name}: the engine cannot serve it ({words})"
 
     async def supervise(self) -> None:
         """Start the child again whenever it has died; runs until cancelled."""
@@ -83,7 +76,7 @@ class Engine:
                     await asyncio.sleep(0.05)
                 if time.monotonic() - began > 60:
                     pause = 0.25
-                log.error("the engine ended with status %s; starting it again in %.2f s", child.returncode, pause)
+                log.error("%s: the engine ended with status %s; starting it again in %.2f s", self.name, child.returncode, pause)
             self.url = ""
             await asyncio.sleep(pause)
             pause = min(2 * pause, 30)
@@ -92,7 +85,7 @@ class Engine:
             try:
                 await asyncio.shield(starting)
                 self.restarts += 1
-                log.info("the engine is back")
+                log.warning("%s: the engine is back", self.name)
             except Refusal as refusal:
                 log.error("%s", refusal)
             except asyncio.CancelledError:
@@ -108,7 +101,7 @@ class Engine:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
             try:
-                self._child.wait(5)
+                self._child.wait(PATIENT)
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
@@ -132,15 +125,7 @@ class Engine:
         return (telling or lines or ["it ended without a word"])[-1][:300]
 
 
-def _environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """The parent's, with the place this package was loaded from, so that the child finds the same one."""
-    here = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
-
-
-def describe(model: Path) -> dict[str, Any]:
-    """What a GGUF file says of itself: {"name", "context", "chat_template"}. Raises Refusal as `open_gguf` does."""
-    head = open_gguf(model)
-    return {"name": head.value("general.name") or model.stem,
-            "context": head.value(f"{head.value('general.architecture')}.context_length") or 2048,
-            "chat_template": head.value("tokenizer.chat_template")}
+    here = str(Path(__file__).resolve().parents[3])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))), **more}

@@ -1,7 +1,7 @@
 """The engine's own process: llama.cpp's server on a free loopback port, until standard input closes.
 
-Started by `Engine` as `python -m medloom.serve.child`, with one line of JSON settings on standard input; answers with one line
-of JSON on standard output, {"url": ...} when the model is loaded. It outlives neither its parent nor a crash of its own.
+Started by `LlamaCpp` as `python -m medloom.serve.engines.llama_cpp_child`, with one line of JSON settings on standard input; answers with
+one line of JSON on standard output, {"url": ...} when the model is loaded. It outlives neither its parent nor a crash of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def main() -> None:
     parameters.verbosity = 0
     parameters.ctx_shift = False
     parameters.cache_ram_mib = 0  # else up to 8 GB of earlier prompts would be kept
-    parameters.n_gpu_layers = settings["gpu_layers"]
+    parameters.n_gpu_layers = 0
+    if settings["embeds"]:
+        parameters.embedding = True
+        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        parameters.n_batch = parameters.n_ubatch = settings["context"]  # a text to embed must be read at once
     server = xllamacpp.Server(parameters)
     answer.write(json.dumps({"url": server.listening_address}) + "\n")
     answer.flush()

@@ -1,0 +1,225 @@
+"""llama.cpp's server in a supervised child process, asked in its own dialect, which tells more than OpenAI's.
+
+Log-probabilities of a prompt, which llama.cpp's server does not give, come out of an answer whose tokens a grammar prescribes one by one:
+what each token's probability was before the grammar spoke is what the server tells of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from medloom.model.gguf_file import open_gguf
+
+from .control import GUARD, stretches
+from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written
+from .events import events, reading
+from .process import ChildProcess, environment
+
+READ_OUT = (3, 4)  # kinds of token that llama.cpp reads out of a text, control and user-defined, as GGUF numbers them
+MOST_TOLD = 256  # likeliest tokens that `next_token` names
+
+
+class LlamaCpp(ChildProcess):
+    """One GGUF file in one child process.
+
+    context: tokens that one request may take, prompt and answer together; slots: requests that run at once; threads: of
+    the processor, by default one less than there are, for ggml's threads wait by spinning; embeds: whether it makes embeddings too.
+    """
+
+    kind = "llama.cpp"
+
+    def __init__(self, model: Path, *, context: int, slots: int, threads: int | None = None, embeds: bool = False) -> None:
+        super().__init__(str(model))
+        self.model, self.slots, self.embeds = model, slots, embeds
+        self.context: int | None = context
+        self.threads = threads or max(1, (os.cpu_count() or 2) - 1)
+        self.key = secrets.token_urlsafe(32)
+
+    def start(self) -> None:
+        """See Engine. The file is looked at before each start, for the child itself does not look."""
+        open_gguf(self.model)
+        super().start()
+
+    def _launch(self, noise: IO[bytes]) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-m", "medloom.serve.engines.llama_cpp_child"], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=noise, text=True, start_new_session=True, env=environment())
+
+    def _address(self, child: subprocess.Popen[str]) -> str | None:
+        assert child.stdin is not None and child.stdout is not None
+        settings = {"model": str(self.model), "context": self.context, "slots": self.slots, "threads": self.threads, "key": self.key,
+                    "embeds": self.embeds}
+        try:
+            child.stdin.write(json.dumps(settings) + "\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        return str(json.loads(line)["url"]) if line else None
+
+    def _cannot(self, words: str) -> str:
+        return f"{self.model}: llama.cpp cannot load it ({words}); export it again, or free some memory"
+
+    @cached_property
+    def control(self) -> tuple[str, ...]:
+        """The texts of the file's control tokens."""
+        head = open_gguf(self.model)
+        texts, kinds = head.value("tokenizer.ggml.tokens") or (), head.value("tokenizer.ggml.token_type") or ()
+        return tuple(str(text) for text, kind in zip(texts, kinds, strict=False) if int(kind) in READ_OUT and len(str(text)) > 1)
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        # llama.cpp's server closes a kept connection whenever it likes; a fresh one on loopback costs less than a failed request.
+        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5), trust_env=False, headers={"Authorization": f"Bearer {self.key}"},
+                                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[list[Piece], None]:
+        """See Engine."""
+        prompt = await self._prompt(ask)
+        if ask.echo:
+            yield [first := await self._echoed(ask, prompt)]
+            if first.reason:
+                return
+        with reading():
+            async with self._client.stream("POST", f"{self.url}/completion", json={**_body(ask, prompt), "stream": True}) as response:
+                if response.status_code != 200:
+                    _checked(response.status_code, await response.aread())
+                async for batch in events(response):
+                    pieces = [_piece(_event(data), ask.logprobs) for data in batch]
+                    yield pieces
+                    if pieces[-1].reason:
+                        return
+        raise Broken("the engine broke off; it is being started again")
+
+    async def whole(self, ask: Ask) -> Piece:
+        """See Engine."""
+        prompt = await self._prompt(ask)
+        if not ask.echo:
+            return _piece(await self._post("/completion", _body(ask, prompt)), ask.logprobs)
+        first = await self._echoed(ask, prompt)
+        if first.reason:
+            return first
+        rest = _piece(await self._post("/completion", _body(ask, prompt)), ask.logprobs)
+        return replace(rest, text=first.text + rest.text, tokens=first.tokens + rest.tokens)
+
+    async def rendered(self, turns: Sequence[Turn]) -> str:
+        """See Engine."""
+        return str((await self._post("/apply-template", {"messages": list(turns)}))["prompt"])
+
+    async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
+        """See Engine."""
+        (token,) = (await self.whole(Ask(prompt, 1, temperature=0, logprobs=min(count, MOST_TOLD)))).tokens
+        return {scored.text: scored.logprob for scored in reversed(token.top) if scored.logprob is not None}
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """See Engine."""
+        if not self.embeds:
+            raise Unable("this server makes no embeddings; start it with --embeddings")
+        body = await self._post("/v1/embeddings", {"input": list(texts)})
+        return [entry["embedding"] for entry in sorted(body["data"], key=lambda entry: int(entry["index"]))], body["usage"]["prompt_tokens"]
+
+    async def _prompt(self, ask: Ask) -> str | list[int]:
+        prompt = ask.prompt
+        if not isinstance(prompt, str):
+            if all(isinstance(part, int) for part in prompt):
+                return [part for part in prompt if isinstance(part, int)]
+            prompt = await self.rendered([part for part in prompt if not isinstance(part, int)])
+        return await self._cut(prompt) if GUARD in prompt else prompt
+
+    async def _cut(self, prompt: str) -> list[int]:
+        """Ids of a guarded prompt. The beginning token goes first once, whether or not the template writes it."""
+        opening = await self._ids("", beginning=True, control=True)
+        parts = [await self._ids(part, beginning=False, control=control) for part, control in stretches(prompt, self.control)]
+        ids = [number for part in parts for number in part]
+        return ids if ids[:len(opening)] == opening else opening + ids
+
+    async def _ids(self, text: str, *, beginning: bool, control: bool) -> list[int]:
+        body = {"content": text, "add_special": beginning, "parse_special": control}
+        return [int(number) for number in (await self._post("/tokenize", body))["tokens"]]
+
+    async def _echoed(self, ask: Ask, prompt: str | list[int]) -> Piece:
+        """The prompt as a piece; with log-probabilities, if they are asked for, at the price of an answer as long."""
+        ids = prompt if isinstance(prompt, list) else await self._ids(prompt, beginning=True, control=True)
+        text = prompt if isinstance(prompt, str) else str((await self._post("/detokenize", {"tokens": prompt}))["content"])
+        assert self.context is not None
+        if len(ids) > self.context:
+            raise _too_long(len(ids), self.context)
+        tokens: tuple[Written, ...] = ()
+        if ask.logprobs is not None:
+            opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
+            tokens = (Written(opening, opening.encode(), None),)
+        if ask.logprobs is not None and len(ids) > 1:
+            grammar = "root ::= " + " ".join(f"<[{number}]>" for number in ids[1:])
+            forced = {**_body(replace(ask, tokens=len(ids) - 1, temperature=0, stop=()), ids[:1]), "grammar": grammar}
+            tokens += _piece(await self._post("/completion", forced), ask.logprobs).tokens
+            if len(tokens) != len(ids):
+                raise Refused("the prompt has tokens that end an answer, whose log-probabilities llama.cpp does not tell", field="echo")
+        return Piece(text, tokens, None if ask.tokens else "length", len(ids), 0)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        with reading():
+            response = await self._client.post(f"{self.url}{path}", json=body)
+        return _checked(response.status_code, response.content)
+
+
+def _body(ask: Ask, prompt: str | list[int]) -> dict[str, Any]:
+    """OpenAI's sampling and no other: llama.cpp cuts the tail of its own accord."""
+    return {"prompt": prompt, "n_predict": ask.tokens, "temperature": ask.temperature, "top_p": ask.top_p, "top_k": 0, "min_p": 0.0,
+            "presence_penalty": ask.presence, "frequency_penalty": ask.frequency, "stop": list(ask.stop),
+            # What was asked before must not show in the last bits of what is to repeat itself.
+            "cache_prompt": ask.seed is None and ask.logprobs is None,
+            **({} if ask.seed is None else {"seed": ask.seed}), **({} if ask.logprobs is None else {"n_probs": max(1, ask.logprobs)})}
+
+
+def _event(data: bytes) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(data)
+    if "error" in event:
+        raise Broken("the engine failed while it wrote the answer")
+    return event
+
+
+def _piece(event: dict[str, Any], logprobs: int | None) -> Piece:
+    tokens: tuple[Written, ...] = ()
+    if logprobs is not None:
+        tokens = tuple(Written(told.text, told.bytes, told.logprob, tuple(map(_scored, entry["top_logprobs"][:logprobs])))
+                       for entry in event.get("completion_probabilities", ()) for told in [_scored(entry)])
+    if not event.get("stop"):
+        return Piece(event["content"], tokens)
+    reason = "length" if event.get("stop_type") == "limit" else "stop"
+    return Piece(event["content"], tokens, reason, int(event["tokens_evaluated"]), int(event["tokens_predicted"]))
+
+
+def _scored(entry: dict[str, Any]) -> Scored:
+    return Scored(entry["token"], bytes(entry["bytes"]), None if entry["logprob"] is None else float(entry["logprob"]))
+
+
+def _checked(status: int, content: bytes) -> dict[str, Any]:
+    """The engine's JSON, or what its refusal means."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        raise Broken("the engine's answer cannot be read") from None
+    if status == 200 and isinstance(body, dict):
+        return body
+    error = body.get("error", {}) if isinstance(body, dict) else {}
+    if status == 400 and error.get("type") == "exceed_context_size_error":
+        raise _too_long(error.get("n_prompt_tokens"), error.get("n_ctx"))
+    if status == 400:
+        raise Refused(str(error.get("message", "the engine refuses the request")))
+    if status == 503:
+        raise Starting
+    raise Broken("the engine failed")
+
+
+def _too_long(tokens: object, context: object) -> Refused:
+    return Refused(f"the prompt has {tokens} tokens; the context is {context}, answer included", code="context_length_exceeded")

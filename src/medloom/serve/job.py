@@ -1,0 +1,116 @@
+"""A response that is a job: it runs until it is done or its client has gone, and sends one body or a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .answers import ApiError, sse
+from .schema import explain
+
+BODY_LIMIT = 1 << 20
+GONE = "medloom.gone"  # what a scope holds once its client has left
+_Form = TypeVar("_Form", bound=BaseModel)
+
+
+class Outlet:
+    """Where a job sends what it has: one JSON body, or events until `end`."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.started = send, False
+
+    async def json(self, value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> None:
+        """The whole answer."""
+        self.started = True
+        body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        more = [(name.lower().encode(), text.encode()) for name, text in (headers or {}).items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": [
+            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def event(self, data: bytes) -> None:
+        """Some of a stream."""
+        if not self.started:
+            self.started = True
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """The end of a stream."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+class Job(Response):
+    """Runs `work` with an outlet."""
+
+    def __init__(self, work: Callable[[Outlet], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what the work sends."""
+        scope[GONE] = await _while_connected(receive, self._run(Outlet(send)))
+
+    async def _run(self, outlet: Outlet) -> None:
+        try:
+            await self._work(outlet)
+        except ApiError as error:
+            if outlet.started:  # the status is long gone; the stream says it, and has no [DONE]
+                await outlet.event(sse(error.body()))
+                await outlet.end()
+            else:
+                await outlet.json(error.body(), error.status, error.headers())
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work`, and cancel it when the client goes away first; whether it did."""
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task, watch = asyncio.create_task(work), asyncio.create_task(gone())
+    left = False
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        left = not task.done()
+    finally:
+        watch.cancel()
+        if not task.done():
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: a client that left between two sends
+            await task
+    return left
+
+
+async def read_body(request: Request, form: type[_Form]) -> _Form:
+    """The body as `form`; 413 before more than the limit is held, 415 for another kind of content, 400 for what the form refuses."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(415, "send the body as application/json")
+    held = bytearray()
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > BODY_LIMIT:
+        raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) > BODY_LIMIT:
+                raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
+    except ClientDisconnect:
+        raise ApiError(400, "the body broke off") from None
+    try:
+        return form.model_validate_json(bytes(held))
+    except ValidationError as error:
+        message, field = explain(error)
+        raise ApiError(400, message, param=field) from None
+
+
