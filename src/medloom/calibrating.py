@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -18,7 +19,9 @@ from .ledger import Progress, Refusal
 from .ledger.files import atomic
 from .numbers import percent
 from .recipe import Benchmark
-from .serve.abstention import Calibration, Decision, decide, options_of, threshold_for
+from .serve import Offer, Settings, opened
+from .serve import ask as ask_model
+from .serve.abstention import Calibration, Decision, decide, options_of, refuse_too_few, threshold_for
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,9 +96,8 @@ async def ask_all(questions: Questions, ask: Ask, progress: Progress, at_once: i
             return None if shares is None else decide(shares, 0.0)
 
     with progress.task("calibrate", len(questions.asked), "questions") as task:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(one(question)) for question in questions.asked]
-    answers = [(decision, question) for each, question in zip(running, questions.asked, strict=True) if (decision := each.result())]
+        decisions = await asyncio.gather(*map(one, questions.asked))
+    answers = [(decision, question) for decision, question in zip(decisions, questions.asked, strict=True) if decision is not None]
     return Asked(tuple(decision.confidence for decision, _ in answers),
                  tuple(decision.answer == question.right for decision, question in answers),
                  tuple(" ".join(question.labels) for _, question in answers))
@@ -111,6 +113,14 @@ def calibration(asked: Asked, questions: Questions, risk: float, *, model: str, 
         accuracy=1 - wrong / answered if answered else None, wrong=wrong, left_out=questions.left_out + len(questions.asked) - count,
         forms=dict(Counter(asked.forms).most_common()), questions_sha256=questions.sha256, date=time.strftime("%Y-%m-%d", time.gmtime()),
         medloom=version("medloom"))
+
+
+def calibrate(offer: Offer, settings: Settings, questions: Questions, risk: float, progress: Progress) -> tuple[Calibration, Asked]:
+    """Open a model, ask it as it would be served, and close it. Raises Refusal for a model that cannot be, and for too few questions."""
+    refuse_too_few(len(questions.asked), risk)  # before the model is asked all of them
+    with opened(offer, settings) as model:
+        asked = asyncio.run(ask_all(questions, partial(ask_model, model), progress, settings.slots))
+        return calibration(asked, questions, risk, model=model.name, sha256=model.facts.get("sha256"), template=model.template.name), asked
 
 
 def caution(found: Calibration, asked: Asked) -> str | None:

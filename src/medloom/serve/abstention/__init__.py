@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .calibration import Calibration, read_calibration, threshold_for
+from .calibration import Calibration, read_calibration, refuse_too_few, threshold_for
 from .confidence import Decision, abstention, chances, decide
 from .options import options_of
 
-__all__ = ["Calibration", "Decision", "abstention", "chances", "decide", "options_of", "read_calibration", "threshold_for"]
+__all__ = ["Calibration", "Decision", "abstention", "chances", "decide", "options_of", "read_calibration", "refuse_too_few",
+           "threshold_for"]

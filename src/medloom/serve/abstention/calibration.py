@@ -31,15 +31,21 @@ def threshold_for(confidences: Sequence[float], right: Sequence[bool], risk: flo
     The grid is finite and there before the questions, so that a smallest threshold exists and the theorem holds for it, whatever the ties.
     Raises Refusal where the questions are too few for the risk: then not even answering none of them would show it.
     """
-    if not 0 < risk < 1:
-        raise Refusal(f"risk = {risk}: it must lie between 0 and 1, such as 0.1 for one question in ten answered wrongly")
-    questions, needed = len(confidences), questions_needed(risk)
-    if questions < needed:
-        raise Refusal(f"{questions} questions cannot show a risk of {risk:g}; it takes {needed} at least, and several times as many for a "
-                      "threshold that answers much: name more questions or raise --risk")
+    questions = len(confidences)
+    refuse_too_few(questions, risk)
     wrong = sorted((round(one, PLACES) for one, is_right in zip(confidences, right, strict=True) if not is_right), reverse=True)
     allowed = next((losses for losses in range(len(wrong), 0, -1) if _keeps(losses, questions, risk)), 0)
     return 0.0 if allowed == len(wrong) else round(wrong[allowed] + GRID, PLACES)
+
+
+def refuse_too_few(questions: int, risk: float) -> None:
+    """Raise Refusal where so many questions cannot show the risk, or it is none."""
+    if not 0 < risk < 1:
+        raise Refusal(f"risk = {risk}: it must lie between 0 and 1, such as 0.1 for one question in ten answered wrongly")
+    needed = questions_needed(risk)
+    if questions < needed:
+        raise Refusal(f"{questions} questions cannot show a risk of {risk:g}; it takes {needed} at least, and several times as many for a "
+                      "threshold that answers much: name more questions or raise --risk")
 
 
 def questions_needed(risk: float) -> int:
