@@ -78,15 +78,13 @@ def test_what_a_calibration_tells_is_so(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_confidence_says_nothing_is_told_so(tmp_path: Path) -> None:
-    questions = read_questions(exam(tmp_path / "exam.jsonl"), "medqa")
-    telling = asked(questions, Model())
-    assert caution(calibration(telling, questions, 0.1, model="m", sha256=None, template="plain"), telling) is None
-    blind = Asked(tuple(0.3 + number % 7 / 10 for number in range(60)), tuple(number % 2 == 0 for number in range(60)), ("A B C",) * 60)
-    found = calibration(blind, questions, 0.1, model="m", sha256=None, template="plain")
-    assert 0 < found.answered < 1 and "says nothing" in str(caution(found, blind))
-    wrong_way = Asked((0.9,) * 30 + (0.5,) * 30, (False,) * 30 + (True,) * 30, ("A B C",) * 60)
-    found = calibration(wrong_way, questions, 0.1, model="m", sha256=None, template="plain")
-    assert found.accuracy is None and "Nothing is answered" in str(caution(found, wrong_way))
+    assert caution(asked(read_questions(exam(tmp_path / "exam.jsonl"), "medqa"), Model())) is None
+    forms = ("A B C",) * 60
+    blind = Asked(tuple(0.3 + number % 7 / 10 for number in range(60)), tuple(number % 2 == 0 for number in range(60)), forms)
+    wrong_way = Asked((0.9,) * 30 + (0.5,) * 30, (False,) * 30 + (True,) * 30, forms)
+    always_wrong, always_right = (Asked(blind.confidences, (right,) * 60, forms) for right in (False, True))
+    assert all("not shown" in str(caution(each)) for each in (blind, wrong_way, always_wrong))
+    assert caution(always_right) is None
 
 
 def test_the_picture_is_the_same_for_the_same_answers(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from .evaluate import Item, message, read_benchmark
 from .ledger import Progress, Refusal
 from .ledger.files import atomic
-from .numbers import percent
+from .numbers import percent, probability
 from .recipe import Benchmark
 from .serve import Offer, Settings, opened
 from .serve import ask as ask_model
@@ -123,17 +123,21 @@ def calibrate(offer: Offer, settings: Settings, questions: Questions, risk: floa
         return calibration(asked, questions, risk, model=model.name, sha256=model.facts.get("sha256"), template=model.template.name), asked
 
 
-def caution(found: Calibration, asked: Asked) -> str | None:
-    """What to say of a threshold that keeps the risk by silence alone: the answers above it are not more often right than all are."""
-    if found.threshold == 0:
+def caution(asked: Asked) -> str | None:
+    """What to say of a model that is not shown to be surer where it is right: it keeps a risk by silence alone.
+
+    By the test of Mann and Whitney (1947), one-sided, at 0.05, of the confidences of right answers against those of wrong ones.
+    """
+    from scipy.stats import mannwhitneyu
+
+    right, wrong = ([one for one, each in zip(asked.confidences, asked.right, strict=True) if each is which] for which in (True, False))
+    if not wrong:
         return None
-    if found.accuracy is None:
-        return "Nothing is answered: the model is surest where it is wrong. Take another model, or a higher risk."
-    _, wrong = asked.share(0.0)
-    if found.accuracy > 1 - wrong:
+    p = float(mannwhitneyu(right, wrong, alternative="greater").pvalue) if right else 1.0
+    if p < 0.05:
         return None
-    return (f"What is answered is not more often right ({percent(found.accuracy)}) than all is ({percent(1 - wrong)}): this model's "
-            "confidence says nothing of its knowledge, and it keeps the risk by silence alone.")
+    return (f"It is not shown that this model is surer where it is right (p = {probability(p)}): it keeps the risk by answering little, "
+            "and what it answers need not be better for it.")
 
 
 def calibration_table(found: Calibration, asked: Asked) -> Table:

@@ -55,7 +55,7 @@ def chat(model: Model, threads: Threads = None, context: Context = None,
 
 @app.command(epilog="Example: medloom calibrate model-Q4_K_M.gguf medqa/dev.jsonl --risk 0.1 --out calibration.json")
 def calibrate(model: Annotated[str, typer.Argument(metavar="[NAME=]MODEL", help="What is to be served, as medloom serve takes it.")],
-              questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="Questions with their answers, a benchmark's file or folder.")],
+              questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="A benchmark's file or folder: questions with answers.")],
               risk: Annotated[float, typer.Option(help="Share of all questions that may be answered wrongly.")] = 0.1,
               out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the calibration is kept; its picture beside it.")]
               = Path("calibration.json"),
@@ -81,7 +81,7 @@ def calibrate(model: Annotated[str, typer.Argument(metavar="[NAME=]MODEL", help=
         print_json({**found.model_dump(), "files": [str(out), str(out.with_suffix(".svg"))]})
         return
     print_tables([calibration_table(found, answers)])
-    if said := caution(found, answers):
+    if said := caution(answers):
         typer.echo(said)
     if not quiet:
         typer.echo(f"{out}, for: medloom serve {model} --calibration {out}", err=True)
