@@ -8,10 +8,13 @@ from typing import Any
 
 from medloom.notice import NOTICE
 
+from .abstention import chances
 from .admission import Admission
-from .engines import Engine, LlamaCpp, Turn
+from .engines import Engine, LlamaCpp, Turn, Unable
 from .engines.control import guarded
 from .templates import FILE, SERVER, Template
+
+LIKELIEST = 256  # next tokens that are looked at for an answer's label
 
 
 class Model:
@@ -47,3 +50,13 @@ class Model:
         control = self.engine.control if isinstance(self.engine, LlamaCpp) else ()
         safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], control)} for turn in turns]
         return safe if self.template in (FILE, SERVER) else self.template.text(safe)
+
+    async def chances(self, question: str, labels: Sequence[str]) -> dict[str, float]:
+        """The probability of each label as the answer to a question that stands alone.
+
+        Raises what the engine raises, Unable where it tells no log-probabilities, and ValueError as `prompt` does.
+        """
+        top = await self.engine.next_token(self.prompt([{"role": "user", "content": question}]), LIKELIEST)
+        if not top:
+            raise Unable("the engine tells no log-probabilities, from which a confidence could be made")
+        return chances(top, labels)
