@@ -26,6 +26,8 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...",
           template: Annotated[list[str] | None, typer.Option(metavar="[NAME=]FORM", help="Form of conversations: plain, meditron, "
                               "meditron-zero-shot, meditron-one-shot, chatml, llama2, llama3, mistral [default: the model's own, or plain]."
                               )] = None,
+          calibration: Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Abstain where the model is too unsure (see "
+                                 "medloom calibrate).")] = None,
           threads: Threads = None, context: Context = None,
           slots: Annotated[int, typer.Option(min=1, help="Answers of a model computed at a time.")] = 4,
           queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 16,
@@ -36,12 +38,13 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...",
 
     Beyond this machine (--host) only with keys. The key of another server is taken from MEDLOOM_API_KEY.
     """
-    from ..serve import Settings, offer, with_templates
+    from ..serve import Settings, offer, with_calibrations, with_templates
     from ..serve import serve as start
 
     offers = [one if one.path is None else replace(one, path=served_file(one.path)) for one in map(offer, models)]
     settings = Settings(context=context, slots=slots, queue=queue, patience=patience, threads=threads, embeddings=embeddings)
-    start(with_templates(offers, template or ()), settings, host=host, port=port, keys=tuple(key or ()), key_file=keys, drain=drain)
+    offers = with_calibrations(with_templates(offers, template or ()), calibration or ())
+    start(offers, settings, host=host, port=port, keys=tuple(key or ()), key_file=keys, drain=drain)
 
 
 @app.command(epilog="Example: medloom chat medloom-demo")

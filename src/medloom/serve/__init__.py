@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .alone import ask, opened
 from .keys import add_key, read_keys, revoke_key
-from .offers import Offer, Settings, offer, with_templates
+from .offers import Offer, Settings, offer, with_calibrations, with_templates
 from .server import serve
 from .terminal import chat
 
-__all__ = ["Offer", "Settings", "add_key", "ask", "chat", "offer", "opened", "read_keys", "revoke_key", "serve", "with_templates"]
+__all__ = ["Offer", "Settings", "add_key", "ask", "chat", "offer", "opened", "read_keys", "revoke_key", "serve", "with_calibrations",
+           "with_templates"]

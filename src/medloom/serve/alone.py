@@ -29,7 +29,7 @@ async def ask(model: Model, question: str, labels: Sequence[str]) -> dict[str, f
     Raises Refusal where the engine fails.
     """
     try:
-        return await model.chances(question, labels)
+        return await model.chances([{"role": "user", "content": question}], labels)
     except (Refused, ValueError):
         return None
     except Unable as unable:

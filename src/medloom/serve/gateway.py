@@ -109,7 +109,7 @@ class Gateway:
         limit = self._limit(model, asked.max_tokens)
         asks = [_ask(asked, prompt, limit, number, asked.stops, asked.logprobs, echo=asked.echo)
                 for prompt in asked.prompts for number in range(asked.n)]
-        return self._answer(request, key, model, asked, asks, chat=False)
+        return self._answer(request, key, model, asked, asks)
 
     async def _chat(self, request: Request) -> Response:
         key = self._authorise(request)
@@ -123,7 +123,7 @@ class Gateway:
             raise ApiError(400, f"messages: {error}", param="messages") from None
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         asks = [_ask(asked, prompt, limit, number, (*asked.stops, *model.template.stop), logprobs) for number in range(asked.n)]
-        return self._answer(request, key, model, asked, asks, chat=True)
+        return self._answer(request, key, model, asked, asks, turns)
 
     async def _embeddings(self, request: Request) -> Response:
         key = self._authorise(request)
@@ -141,8 +141,9 @@ class Gateway:
 
         return self._job(key, work)
 
-    def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask], *, chat: bool) -> Response:
-        answering = Answering(model, asks, self.metrics, chat=chat, places=request.headers.get(PLACES) == "places",
+    def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask],
+                turns: list[Turn] | None = None) -> Response:
+        answering = Answering(model, asks, self.metrics, turns=turns, places=request.headers.get(PLACES) == "places",
                               usage=asked.stream_options is not None and asked.stream_options.include_usage)
         return self._job(key, answering.stream if asked.stream else answering.whole)
 
