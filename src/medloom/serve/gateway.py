@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from medloom.notice import NOTICE
-from medloom.web import WithHeaders, file_at
+from medloom.web import WithHeaders, page_routes
 
 from .admission import Admission, Full, Late
 from .answers import Answer, ApiError, completion_body, sse
@@ -63,9 +63,7 @@ class Gateway:
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{name}", self._models, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
-            Route("/", file_at(PAGE / "index.html", "text/html"), methods=["GET"]),
-            Route("/page.css", file_at(PAGE / "page.css", "text/css"), methods=["GET"]),
-            Route("/page.js", file_at(PAGE / "page.js", "text/javascript"), methods=["GET"]),
+            *page_routes(PAGE, {"/": "index.html"}),
         ]
         handlers: dict[Any, Any] = {HTTPException: _refused, ApiError: _failed}
         return WithHeaders(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan))
