@@ -46,6 +46,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
         context = browser.new_context(viewport=viewport, **more)
         contexts.append(context)
+        context.set_default_timeout(15_000)
         page = context.new_page()
         origin = address.split("/")[2] if address.startswith("http") else ""
         page.on("request", lambda request: note(request.url) if request.url.startswith("http") and

@@ -2,7 +2,7 @@
 
 import { Refused, hold, models, stream } from "./api.js";
 import { before, clear, exchanges, keep, load } from "./conversation.js";
-import { download, json, markdown } from "./saving.js";
+import { copy, download, json, markdown } from "./saving.js";
 import { countdown, drawAll, open } from "./view.js";
 import { at, complain, make, measure } from "./web.js";
 import { ending, time } from "./words.js";
@@ -46,6 +46,7 @@ function choose(one) {
   at("models").value = at("model").textContent = one.id;
   document.title = `${one.id} – Medloom`;
   at("digest").textContent = sha256 ? `sha256 ${sha256.slice(0, 12)}` : "sha256 not told";
+  at("about").hidden = at("notice").querySelector("details").hidden = false;
   at("template").textContent = `template ${template.name}`;
   at("notice-full").textContent = notice;
   const facts = {
@@ -82,7 +83,7 @@ function brief() {
 
 // The settings as the API takes them, and the system text.
 function sampling() {
-  const stop = fields.stop.value.split("\n").filter(Boolean).map((line) => line.replaceAll("\\n", "\n"));
+  const stop = fields.stops.value.split("\n").filter(Boolean).map((line) => line.replaceAll("\\n", "\n"));
   return { temperature: Number(fields.temperature.value), top_p: Number(fields.top_p.value), max_tokens: Number(fields.max_tokens.value),
     ...(fields.seed.value ? { seed: Number(fields.seed.value) } : {}), ...(stop.length ? { stop } : {}),
     ...(chat() && fields.system.value.trim() ? { system: fields.system.value } : {}) };
@@ -120,7 +121,7 @@ async function ask(exchange) {
   let [queue, first, pieces, usage, wait] = [null, 0, 0, null, 0];
   const since = (moment) => (performance.now() - moment) / 1000;
   const live = () => place.live(first ? `${pieces} tokens${since(first) > .5 ? ` · ${((pieces - 1) / since(first)).toFixed(1)} tokens/s` : ""} · first after ${time((first - began) / 1000)}`
-    : `${queue ? `${queue} before you in the queue` : queue === 0 ? "The model reads" : "Waiting for the model"} · ${time(since(began))}`);
+    : `${queue ? `${queue} before you in the queue` : queue === 0 ? "The model reads" : "Waiting for the model"} · ${Math.floor(since(began))} s so far`);
   const ticker = setInterval(live, 250);
   live();
   running = new AbortController();
@@ -219,7 +220,13 @@ at("log").addEventListener("click", async (event) => {
   const act = event.target.dataset.act;
   const exchange = exchanges[[...at("log").children].indexOf(event.target.closest(".exchange"))];
   if (act === "again" && !running && model) await ask(exchange);
-  if (act === "copy") await copy(exchange.answers.at(-1).text, event.target);
+  if (act === "copy") {
+    await copy(exchange.answers.at(-1).text);
+    event.target.focus();
+    event.target.textContent = "Copied";
+    say("Copied.");
+    setTimeout(() => { event.target.textContent = "Copy"; }, 2000);
+  }
 });
 at("clear").addEventListener("click", () => {
   if (!confirm("Clear the conversation? It is kept nowhere else.")) return;
@@ -231,22 +238,6 @@ at("clear").addEventListener("click", () => {
 at("save-md").addEventListener("click", () => download(markdown(model.metadata.notice), "text/markdown", "md"));
 at("save-json").addEventListener("click", () => download(json(model.metadata.notice), "application/json", "json"));
 addEventListener("pagehide", () => { if (running) store(); });
-
-async function copy(text, button) {
-  if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else { // a page that came over plain HTTP from another machine has no clipboard but this
-    const field = make("textarea", { class: "unseen" });
-    field.value = text;
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-    button.focus();
-  }
-  button.textContent = "Copied";
-  say("Copied.");
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
-}
 
 // ---- begin
 

@@ -1,6 +1,7 @@
-// The conversation as a file, made here: its models, and every exchange with its settings, figures and times.
+// What leaves the page at the reader's wish: the conversation as a file, made here, with its models, and every exchange with its settings, figures and times.
 
 import { exchanges } from "./conversation.js";
+import { make } from "./web.js";
 import { ending, figures, verdict } from "./words.js";
 
 export function json(notice) {
@@ -24,7 +25,7 @@ export function markdown(notice) {
     one.answers.forEach((answer, turn) => {
       lines.push(`### Answer of ${answer.model.id}${one.answers.length > 1 ? ` (${turn + 1} of ${one.answers.length})` : ""}`, "", code(answer.text),
         `- Asked ${answer.asked}, ${answer.earlier} earlier exchanges sent along`, `- Settings: \`${JSON.stringify(answer.settings)}\``);
-      for (const said of [figures(answer), ending(answer), answer.abstention && verdict(answer.abstention)]) if (said) lines.push(`- ${said}`);
+      for (const said of [figures(answer).join(", "), ending(answer), answer.abstention && verdict(answer.abstention)]) if (said) lines.push(`- ${said}`);
       lines.push("");
     });
   });
@@ -32,10 +33,20 @@ export function markdown(notice) {
 }
 
 // Has the browser save `text` as a file.
-export function download(text, kind, ending) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: kind }));
-  link.download = `medloom-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${ending}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+export function download(text, kind, suffix) {
+  const href = URL.createObjectURL(new Blob([text], { type: kind }));
+  make("a", { href, download: `medloom-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${suffix}` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60000);
+}
+
+// Puts `text` on the clipboard.
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // A page that came over plain HTTP from another machine has no clipboard but this one.
+  const field = make("textarea", { class: "unseen" });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
 }

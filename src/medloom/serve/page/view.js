@@ -30,7 +30,7 @@ function told(exchange, answer) {
   const [how, took] = [ending(answer), figures(answer)];
   if (answer.abstention) parts.push(badge(answer.abstention));
   if (how) parts.push(make("p", { class: answer.ended === "failed" ? "bad" : "how" }, how));
-  if (took) parts.push(make("p", { class: "figures" }, took));
+  if (took.length) parts.push(make("p", { class: "figures" }, ...took.flatMap((one) => [" · ", make("span", {}, one)]).slice(1)));
   return parts;
 }
 
@@ -49,7 +49,7 @@ function article(exchange) {
   const number = exchanges.indexOf(exchange) + 1;
   const chat = exchange.mode === "chat";
   return make("article", { class: "exchange", "aria-labelledby": `head-${number}` },
-    make("div", { class: "question" }, make("h2", { id: `head-${number}` }, `${chat ? "Question" : "Completion"} ${number}`), chat ? make("p", {}, exchange.text) : ""),
+    make("div", { class: chat ? "question" : "prompt" }, make("h2", { id: `head-${number}` }, `${chat ? "Question" : "Completion"} ${number}`), chat ? make("p", {}, exchange.text) : ""),
     section(exchange));
 }
 

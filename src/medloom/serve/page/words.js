@@ -2,8 +2,8 @@
 
 export function figures({ figures: { first_ms, seconds, prompt_tokens, completion_tokens, tokens_per_second }, queue }) {
   return [queue ? `waited behind ${queue}` : "", completion_tokens ? `${completion_tokens} token${completion_tokens > 1 ? "s" : ""}` : "",
-    prompt_tokens ? `${prompt_tokens} tokens read` : "", first_ms ? `first after ${time(first_ms / 1000)}` : "", seconds ? `all in ${time(seconds)}` : "",
-    tokens_per_second ? `${tokens_per_second} tokens/s` : ""].filter(Boolean).join(" · ");
+    prompt_tokens ? `${prompt_tokens} tokens read` : "", first_ms ? `first after ${time(first_ms / 1000)}` : "", first_ms ? `all in ${time(seconds)}` : seconds >= 1 ? `after ${time(seconds)}` : "",
+    tokens_per_second ? `${tokens_per_second} tokens/s` : ""].filter(Boolean);
 }
 
 export const time = (seconds) => seconds < 1 ? `${Math.round(seconds * 1000)} ms` : seconds < 10 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds)} s`;
@@ -14,6 +14,6 @@ export function ending({ ended, error, text }) {
 }
 
 export function verdict({ answer, confidence, threshold, abstained }) {
-  const share = (value) => `${Math.round(value * 100)} %`;
+  const share = (value) => `${Math.round(value * 100)}%`;
   return `${abstained ? "The model abstains" : `Answer ${answer}`}: confidence ${share(confidence)}, threshold ${share(threshold)}`;
 }
