@@ -1,7 +1,4 @@
-"""The chat page in a real browser: with the server of today, and with what the API says when it is slow, full, unsure, or serves several models.
-
-MEDLOOM_SCREENSHOTS names a folder in which a picture of every state is kept.
-"""
+"""The chat page in a real browser before a real server."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,93 +16,12 @@ import pytest
 
 from medloom.notice import NOTICE
 
-from ..browser import DESK, PHONE
+from .page_words import answered, ask, saved
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Any]
 KEY = "open-sesame"
 LONG = {"prompt": "Glorin is a drug", "max_tokens": 900, "temperature": 0}
-INJECTION = '<img src=x onerror="window.harmed = true"> & <b>bold</b>'
-DIGEST = "c280663e630bb0f9a11b135ded780d75af5ac28e51838334c977bd09523bc621"
-
-# In place of the network a stream that the test writes: push(text), end(), and the requests as they were made.
-STREAM = """
-const real = window.fetch;
-window.asked = [];
-window.fetch = (path, options) => {
-  if (!/completions$/.test(path)) return real(path, options);
-  window.asked.push({ path, headers: options.headers, body: JSON.parse(options.body) });
-  const body = new ReadableStream({ start(stream) {
-    window.push = (text) => stream.enqueue(new TextEncoder().encode(text));
-    window.end = () => stream.close();
-    options.signal.addEventListener("abort", () => stream.error(options.signal.reason));
-  } });
-  return Promise.resolve(new Response(body, { headers: { "Content-Type": "text/event-stream" } }));
-};
-"""
-
-
-def entry(name: str, **more: Any) -> dict[str, Any]:
-    """A model as /v1/models describes it."""
-    template = {"name": "chatml", "form": "<|im_start|>user\n{question}<|im_end|>", "stop": ["<|im_end|>"], "turns": True}
-    metadata = {"name": name, "file": f"{name}.gguf", "bytes": 2258112, "sha256": DIGEST, "engine": "llama.cpp", "context": 2048, "slots": 4,
-                "template": template, "embeddings": False, "abstention": None, "notice": NOTICE}
-    return {"id": name, "object": "model", "created": 1, "owned_by": "medloom", "metadata": {**metadata, **more}}
-
-
-def models(*entries: dict[str, Any]) -> Callable[[Any], None]:
-    """Have the page be told of these models."""
-    return lambda page: page.route("**/v1/models", lambda route: route.fulfill(json={"object": "list", "data": list(entries)}))
-
-
-def chunk(content: str = "", reason: str | None = None, **more: Any) -> str:
-    """One event of a chat's stream."""
-    choice = {"index": 0, "delta": {"content": content} if content else {}, "finish_reason": reason, **more}
-    return f"data: {json.dumps({'choices': [choice], 'system_fingerprint': f'{DIGEST[:12]}-chatml'})}\n\n"
-
-
-def usage(read: int, written: int) -> str:
-    """The last event before the end of a stream, and the end."""
-    return f"data: {json.dumps({'choices': [], 'usage': {'prompt_tokens': read, 'completion_tokens': written}})}\n\ndata: [DONE]\n\n"
-
-
-def scripted(page: Any) -> None:
-    """Two models, and a stream that the test writes."""
-    models(entry("heron", abstention={"risk": 0.1, "threshold": 0.62, "questions": 400, "sha256": DIGEST}), entry("otter", sha256=None))(page)
-    page.add_init_script(STREAM)
-
-
-def push(page: Any, *parts: str) -> None:
-    for part in parts:
-        page.evaluate("(text) => window.push(text)", part)
-
-
-def ask(page: Any, text: str, **settings: str) -> None:
-    """Set what is given and send `text`."""
-    if settings:
-        if page.locator("#settings[open]").count() == 0:
-            page.locator("#settings summary").click()
-        for name, value in settings.items():
-            page.locator(f"#ask [name={name}]").fill(value)
-        page.locator("#settings summary").click()
-    page.locator("#input").fill(text)
-    page.keyboard.press("Enter")
-
-
-def answered(page: Any, number: int) -> Any:
-    """The answer of exchange `number`, once it has ended."""
-    answer = page.locator(".exchange").nth(number - 1).locator(".answer:not(.growing)")
-    answer.wait_for()
-    return answer
-
-
-def saved(page: Any, kind: str) -> str:
-    with page.expect_download() as caught:
-        page.locator(f"#save-{kind}").click()
-    assert caught.value.suggested_filename.endswith(f".{kind}")
-    return str(Path(caught.value.path()).read_text(encoding="utf-8"))
-
-
 @pytest.fixture(scope="module")
 def chatty(launch: Callable[..., Any], chat_file: Path) -> Any:
     """A server whose model has a chat template, and so turns; it wants a key."""
@@ -132,8 +48,8 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     assert "12 tokens · " in second.locator(".figures").inner_text() and "reached the longest length" in second.inner_text()
     settings = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 12, "seed": 7, "stop": ["Zz", "\nZz"]}
     assert sent[1] == {"model": "chatty", **settings, "stream": True, "stream_options": {"include_usage": True}, "messages": [
-        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug helps?"}, {"role": "assistant", "content": first},
-        {"role": "user", "content": "How often?"}]}
+        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug helps?"},
+        {"role": "assistant", "content": first}, {"role": "user", "content": "How often?"}]}
 
     before = second.locator(".text").first.inner_text()
     assert page.locator(".again:visible").count() == 1, "only the last answer is asked for again"
@@ -166,7 +82,8 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     assert (one["earlier"], new["earlier"]) == (0, 1), "how many exchanges were sent along"
     written = saved(page, "md")
     assert KEY not in written
-    for part in (NOTICE, facts["sha256"], facts["template"]["form"], first, before, after, "How often?", '"seed":8', one["asked"], "12 tokens"):
+    told = (NOTICE, facts["sha256"], facts["template"]["form"], first, before, after, "How often?", '"seed":8', one["asked"], "12 tokens")
+    for part in told:
         assert part in written, part
 
     page.on("dialog", lambda dialog: dialog.accept())
@@ -193,19 +110,6 @@ def test_a_model_without_turns_is_asked_each_question_alone(server: Any, visit: 
         assert part in about
 
 
-def test_text_is_shown_as_text(server: Any, visit: Visit) -> None:
-    page = visit(server.url, prepare=scripted)
-    for name in ("chat", "completion"):
-        page.locator(f"input[value={name}]").check()
-        ask(page, INJECTION)
-        push(page, chunk(INJECTION) if name == "chat" else f"data: {json.dumps({'choices': [{'text': INJECTION, 'finish_reason': 'stop'}]})}\n\n", usage(3, 3))
-        answered(page, 1 if name == "chat" else 2)
-    page.reload()
-    page.locator(".exchange").nth(1).wait_for()
-    assert page.locator("#log").inner_text().count(INJECTION) == 4
-    assert page.locator("#log img, #log b").count() == 0 and page.evaluate("window.harmed") is None
-
-
 def test_stopping_frees_the_server_and_keeps_what_came(alone: Any, visit: Visit) -> None:
     page = visit(alone.url)
     page.locator("#model", has_text="tiny-F16").wait_for()
@@ -220,8 +124,8 @@ def test_stopping_frees_the_server_and_keeps_what_came(alone: Any, visit: Visit)
     assert "Stopped here." in answer.inner_text()
     text = answer.locator(".text").text_content()
     assert text.startswith(LONG["prompt"]) and len(text) > len(str(LONG["prompt"]))
-    deadline = time.monotonic() + 1
-    while (status := httpx.post(f"{alone.url}/v1/completions", json={**LONG, "max_tokens": 1}).status_code) == 429 and time.monotonic() < deadline:
+    url, deadline = f"{alone.url}/v1/completions", time.monotonic() + 1
+    while (status := httpx.post(url, json={**LONG, "max_tokens": 1}).status_code) == 429 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert status == 200
     assert 0 < json.loads(saved(page, "json"))["exchanges"][0]["answers"][0]["figures"]["completion_tokens"] < 900
@@ -290,30 +194,8 @@ def test_a_key_is_asked_for_again_where_it_is_wrong(chatty: Any, visit: Visit) -
     assert page.evaluate("document.activeElement.id") == "key"
 
 
-def test_a_slow_engine_shows_place_time_and_speed(server: Any, visit: Visit) -> None:
-    page = visit(server.url, prepare=scripted)
-    ask(page, "How long?")
-    state = page.locator(".growing .figures")
-    page.locator(".growing .figures", has_text="Waiting for the model").wait_for()
-    assert page.evaluate("window.asked[0].headers['X-Medloom-Queue']") == "places"
-    push(page, ": queue 3\n\n")
-    page.locator(".growing .figures", has_text="3 before you in the queue").wait_for()
-    assert page.locator("#status").inner_text() == "3 before you in the queue."
-    push(page, ": queue 0\n\n")
-    page.locator(".growing .figures", has_text="The model reads").wait_for()
-    for word in ["one", "two", "three", "four", "five", "six", "seven", "eight"]:
-        push(page, chunk(f"{word} "))
-        page.wait_for_timeout(100)
-    page.locator(".growing .figures", has_text="tokens/s").wait_for()
-    speed = float(state.inner_text().split(" tokens/s")[0].rsplit(" ", 1)[1])
-    assert 2 < speed < 11, "eight words, a tenth of a second or more apart"
-    push(page, chunk(reason="stop"), usage(20, 8))
-    figures = answered(page, 1).locator(".figures").inner_text()
-    assert figures.startswith("waited behind 3 · 8 tokens · 20 tokens read · first after ")
-    assert page.locator("#status").inner_text() == "The answer is complete."
-
-
-@pytest.mark.parametrize(("status", "said", "wait"), [(429, "the server is busy and its queue is full", 2), (503, "the server is shutting down", 3)])
+@pytest.mark.parametrize(("status", "said", "wait"), [(429, "the server is busy and its queue is full", 2),
+                                                      (503, "the server is shutting down", 3)])
 def test_a_refusal_counts_down(server: Any, visit: Visit, status: int, said: str, wait: int) -> None:
     page = visit(server.url, forgiven=("status of",))
     page.route("**/v1/chat/completions", lambda route: route.fulfill(
@@ -329,42 +211,6 @@ def test_a_refusal_counts_down(server: Any, visit: Visit, status: int, said: str
     assert page.locator("#status").inner_text() == "You can try again now."
     page.locator(".again").click()
     page.locator(".answer .figures").wait_for()
-
-
-def test_a_stream_that_ends_early_or_in_an_error_is_no_answer(server: Any, visit: Visit) -> None:
-    page = visit(server.url, prepare=scripted)
-    for number, (last, said) in enumerate((('data: {"error": {"message": "no slot became free in time"}}\n\n', "No answer: no slot became free in time."),
-                                           (chunk("Half"), "It broke off: the answer broke off.")), 1):
-        ask(page, "And?")
-        push(page, ": queue 1\n\n", last)
-        page.evaluate("window.end()")
-        assert said in answered(page, number).inner_text()
-
-
-def test_abstention_is_shown(server: Any, visit: Visit) -> None:
-    page = visit(server.url, prepare=scripted)
-    ask(page, "A or B?")
-    sure = {"options": ["A", "B"], "answer": "B", "confidence": 0.71, "threshold": 0.62, "abstained": False}
-    push(page, chunk("B"), chunk(reason="stop", abstention=sure), usage(9, 1))
-    assert answered(page, 1).locator(".badge").inner_text() == "Answer B: confidence 71%, threshold 62%"
-    ask(page, "C or D?")
-    push(page, chunk("The model abstains: it is not sure enough."), chunk(reason="stop", abstention={**sure, "confidence": 0.4, "abstained": True}), usage(9, 1))
-    assert answered(page, 2).locator(".badge.abstained").inner_text() == "The model abstains: confidence 40%, threshold 62%"
-    assert "The model abstains: confidence 40%" in saved(page, "md")
-
-
-def test_one_of_several_models_is_chosen(server: Any, visit: Visit) -> None:
-    page = visit(server.url, prepare=scripted)
-    page.locator("#digest", has_text=DIGEST[:12]).wait_for()
-    page.locator("#models").select_option("otter")
-    assert page.locator("#digest").inner_text() == "sha256 not told", "a server behind may not say it"
-    ask(page, "Who?")
-    assert page.evaluate("window.asked[0].body.model") == "otter"
-    push(page, chunk("Otter."), usage(1, 2))
-    answered(page, 1)
-    page.reload()
-    page.locator("#digest", has_text="not told").wait_for()
-    assert page.locator("#models").input_value() == "otter"
 
 
 def test_what_fails_stays_in_view_until_dismissed(server: Any, visit: Visit) -> None:
@@ -385,7 +231,8 @@ def test_what_fails_stays_in_view_until_dismissed(server: Any, visit: Visit) -> 
 
 @pytest.mark.parametrize("name", ["view.js", "page.js"])
 def test_a_script_that_cannot_be_had_is_told(server: Any, visit: Visit, name: str) -> None:
-    page = visit(server.url, forgiven=("status of", "boom"), prepare=lambda page: page.route(f"**/{name}", lambda route: route.fulfill(status=500)))
+    page = visit(server.url, forgiven=("status of",),
+                 prepare=lambda page: page.route(f"**/{name}", lambda route: route.fulfill(status=500)))
     page.locator("#errors", has_text="The page failed to load").wait_for()
 
 
@@ -406,8 +253,10 @@ def test_the_keyboard_alone_is_enough(server: Any, visit: Visit) -> None:
         for _ in range(25):
             page.keyboard.press("Tab")
             if page.evaluate("(what) => document.activeElement.matches(what)", what):
-                box = page.evaluate("(() => { const r = document.activeElement.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()")
-                assert page.evaluate("([x, y]) => document.activeElement.contains(document.elementFromPoint(x, y))", box), f"{what} lies under something"
+                assert page.evaluate("""() => {
+                  const { x, y, width, height } = document.activeElement.getBoundingClientRect();
+                  return document.activeElement.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+                }"""), f"{what} lies under something"
                 return
         raise AssertionError(what)
 
@@ -429,7 +278,11 @@ def test_the_keyboard_alone_is_enough(server: Any, visit: Visit) -> None:
 
 def test_it_is_light_quick_and_asks_nobody_else(server: Any, visit: Visit) -> None:
     bytes_of: dict[str, int] = {}
-    page = visit(server.url, prepare=lambda page: page.on("response", lambda response: bytes_of.update({response.url: len(response.body())})))
+
+    def weigh(response: Any) -> None:
+        bytes_of[response.url] = len(response.body())
+
+    page = visit(server.url, prepare=lambda page: page.on("response", weigh))
     page.locator("#model", has_text="tiny-F16").wait_for()
     page.wait_for_load_state("networkidle")
     assert len(bytes_of) == 11 and sum(bytes_of.values()) < 60_000, bytes_of
@@ -441,76 +294,3 @@ def test_it_is_light_quick_and_asks_nobody_else(server: Any, visit: Visit) -> No
     assert min(ready) < 500, ready
     policy = httpx.get(server.url).headers["content-security-policy"]
     assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
-
-
-def test_axe_finds_nothing_in_any_state(server: Any, visit: Visit, clean: Callable[[Any], None], pictures: Path) -> None:
-    def see(*, prepare: Callable[[Any], None] | None = None, forgiven: Sequence[str] = ()) -> Any:
-        return visit(server.url, bypass_csp=True, prepare=prepare, forgiven=forgiven)
-
-    def look(page: Any, state: str) -> None:
-        for viewport, scheme in ((DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")):
-            page.set_viewport_size(viewport)
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=pictures / f"chat-{viewport['width']}-{scheme}-{state}.png")
-            if (viewport is DESK) == (scheme == "light"):  # colours go by the scheme, places by the width: two of the four show all
-                clean(page)
-
-    page = see()
-    page.locator("#model", has_text="tiny-F16").wait_for()
-    look(page, "empty")
-    for part in ("settings", "about", "notice"):
-        page.locator(f"#{part} summary").click()
-        look(page, part)
-        page.locator(f"#{part} summary").click()
-
-    page = see(prepare=scripted)
-    page.locator("#digest", has_text=DIGEST[:12]).wait_for()
-    look(page, "several-models")
-    ask(page, "What is the usual dose of glorin in an adult with blue fever, and how long is it taken?")
-    push(page, ": queue 3\n\n")
-    page.locator(".growing", has_text="3 before you").wait_for()
-    look(page, "queue")
-    for word in ["Glorin,", "20", "mg", "twice", "a", "day", "with", "water,", "for", "seven", "days.", "Look", "at", "the", "liver", "values", "before", "the", "first", "dose"]:
-        push(page, chunk(f"{word} "))
-        page.wait_for_timeout(30)
-    page.locator(".growing", has_text="tokens/s").wait_for()
-    look(page, "streaming")
-    push(page, chunk("and on the third day.\n\nCome back at once if the rash spreads."), chunk(reason="stop"), usage(24, 41))
-    answered(page, 1)
-    look(page, "answer")
-    ask(page, "Which drug is given for marsh fever?\nA. glorin\nB. snail water\nC. no drug")
-    sure = {"options": ["A", "B", "C"], "answer": "A", "confidence": 0.81, "threshold": 0.62, "abstained": False}
-    push(page, chunk("A"), chunk(reason="stop", abstention=sure), usage(31, 1))
-    answered(page, 2)
-    ask(page, "May a child of four take it? Yes or no?")
-    push(page, chunk("The model abstains: its confidence is below what was calibrated."),
-         chunk(reason="stop", abstention={**sure, "options": ["yes", "no"], "answer": "no", "confidence": 0.41, "abstained": True}), usage(29, 1))
-    answered(page, 3)
-    look(page, "abstention")
-    page.locator(".again:visible").click()
-    push(page, chunk("No."), chunk(reason="length"), usage(29, 2))
-    page.locator(".older summary").click()
-    look(page, "earlier-answers")
-    page.locator("input[value=completion]").check()
-    ask(page, "Blue fever is treated with")
-    push(page, f"data: {json.dumps({'choices': [{'text': ' glorin, twice a day', 'finish_reason': None}]})}\n\n")
-    page.locator("#stop").click()
-    answered(page, 4)
-    look(page, "completion-stopped")
-
-    page = see(forgiven=("status of", "boom"))
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(
-        status=429, headers={"Retry-After": "30"}, json={"error": {"message": "the server is busy and its queue is full; try again in a moment"}}))
-    page.locator("#model", has_text="tiny-F16").wait_for()
-    ask(page, "Is anybody there?")
-    page.locator(".again:disabled").wait_for()
-    look(page, "busy")
-    page.evaluate("setTimeout(() => { throw new Error('boom'); })")
-    page.evaluate("setTimeout(() => { throw new Error('boom again, with a longer text that tells what went wrong and where'); })")
-    page.locator("#errors p").nth(1).wait_for()
-    look(page, "error-bar")
-
-    page = see(prepare=lambda page: page.route("**/v1/models", lambda route: route.fulfill(status=401, json={"error": {"message": "no"}})),
-               forgiven=("status of",))
-    page.locator("#door").wait_for()
-    look(page, "key")
