@@ -10,6 +10,17 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+// This tab's storage; in a browser that keeps nothing, what lasts as long as the page.
+function storage() {
+  try {
+    return window.sessionStorage;
+  } catch {
+    const held = new Map();
+    return { getItem: (key) => held.get(key) ?? null, setItem: (key, value) => held.set(key, value), removeItem: (key) => held.delete(key) };
+  }
+}
+export const tab = storage();
+
 // What sticks must tell its height to what sticks below it, or scrolls to below it: as --ID in the page's style.
 export function measure(...ids) {
   for (const id of ids) new ResizeObserver(() => document.documentElement.style.setProperty(`--${id}`, `${at(id).offsetHeight}px`)).observe(at(id));

@@ -42,7 +42,7 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     page.keyboard.press("Enter")
     page.locator("#model", has_text="chatty").wait_for()
     ask(page, "Which drug helps?", temperature="0.8", top_p="0.9", max_tokens="12", seed="7", system="Be brief.", stops="Zz\n\\nZz")
-    first = answered(page, 1).locator(".text").inner_text()
+    first = answered(page, 1).locator(".text").text_content()
     ask(page, "How often?")
     second = answered(page, 2)
     assert "12 tokens · " in second.locator(".figures").inner_text() and "reached the longest length" in second.inner_text()
@@ -51,7 +51,7 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
         {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug helps?"},
         {"role": "assistant", "content": first}, {"role": "user", "content": "How often?"}]}
 
-    before = second.locator(".text").first.inner_text()
+    before = second.locator(".text").first.text_content()
     assert page.locator(".again:visible").count() == 1, "only the last answer is asked for again"
     page.locator("#settings summary").click()
     page.locator("[name=seed]").fill("8")
@@ -73,7 +73,8 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     for exchange, answers in zip(kept["exchanges"], (1, 2), strict=True):
         assert exchange["mode"] == "chat" and len(exchange["answers"]) == answers
         for answer in exchange["answers"]:
-            assert answer["model"] == {"id": "chatty", **{key: facts[key] for key in ("name", "file", "sha256", "template")}}
+            assert answer["model"] == {"id": "chatty", **{key: facts[key] for key in ("name", "file", "sha256")},
+                                       "template": {"turns": True, **facts["template"]}}
             assert answer["asked"].endswith("Z") and answer["figures"]["completion_tokens"] == 12 and answer["figures"]["seconds"] > 0
             assert answer["ended"] == "length"
     (one,), (old, new) = (exchange["answers"] for exchange in kept["exchanges"])
@@ -285,7 +286,7 @@ def test_it_is_light_quick_and_asks_nobody_else(server: Any, visit: Visit) -> No
     page = visit(server.url, prepare=lambda page: page.on("response", weigh))
     page.locator("#model", has_text="tiny-F16").wait_for()
     page.wait_for_load_state("networkidle")
-    assert len(bytes_of) == 11 and sum(bytes_of.values()) < 60_000, bytes_of
+    assert len(bytes_of) == 13 and sum(bytes_of.values()) < 60_000, bytes_of
     ready = []
     for _ in range(3):
         page.reload()
@@ -294,3 +295,22 @@ def test_it_is_light_quick_and_asks_nobody_else(server: Any, visit: Visit) -> No
     assert min(ready) < 500, ready
     policy = httpx.get(server.url).headers["content-security-policy"]
     assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
+
+
+def test_a_browser_that_keeps_nothing_will_do(server: Any, visit: Visit) -> None:
+    forbid = "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
+    page = visit(server.url, prepare=lambda page: page.add_init_script(forbid))
+    page.locator("#model", has_text="tiny-F16").wait_for()
+    ask(page, "Well?", max_tokens="2")
+    answered(page, 1)
+    assert page.locator("#errors p").count() == 0
+
+
+def test_a_conversation_of_another_release_is_dropped(server: Any, visit: Visit) -> None:
+    page = visit(server.url)
+    page.locator("#model", has_text="tiny-F16").wait_for()
+    page.evaluate("sessionStorage.setItem('medloom-conversation', '[{}]')")
+    page.reload()
+    page.locator("#errors", has_text="cannot be read").wait_for()
+    ask(page, "Well?", max_tokens="2")
+    answered(page, 1)

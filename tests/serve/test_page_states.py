@@ -72,12 +72,12 @@ def test_abstention_is_shown(server: Any, visit: Visit) -> None:
     ask(page, "A or B?")
     sure = {"options": ["A", "B"], "answer": "B", "confidence": 0.71, "threshold": 0.62, "abstained": False}
     push(page, chunk("B"), chunk(reason="stop", abstention=sure), usage(9, 1))
-    assert answered(page, 1).locator(".badge").inner_text() == "Answer B: confidence 71%, threshold 62%"
+    assert answered(page, 1).locator(".badge").inner_text() == "Answer B: confidence 71.0%, threshold 62.0%"
     ask(page, "C or D?")
     unsure = {**sure, "confidence": 0.4, "abstained": True}
     push(page, chunk("The model abstains: it is not sure enough."), chunk(reason="stop", abstention=unsure), usage(9, 1))
-    assert answered(page, 2).locator(".badge.abstained").inner_text() == "The model abstains: confidence 40%, threshold 62%"
-    assert "The model abstains: confidence 40%" in saved(page, "md")
+    assert answered(page, 2).locator(".badge.abstained").inner_text() == "The model abstains: confidence 40.0%, threshold 62.0%"
+    assert "The model abstains: confidence 40.0%" in saved(page, "md")
 
 
 def test_one_of_several_models_is_chosen(server: Any, visit: Visit) -> None:

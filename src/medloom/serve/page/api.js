@@ -1,8 +1,11 @@
 // Asks the server that the page came from, and nobody else.
 
-const KEY = "medloom-key"; // in this tab's storage, never in what is saved of a conversation
+import { tab } from "./web.js";
 
-export const hold = (key) => sessionStorage.setItem(KEY, key);
+const KEY = "medloom-key"; // never in what is saved of a conversation
+const TEMPLATE = { name: "not told", form: "not told", stop: [] };
+
+export const hold = (key) => tab.setItem(KEY, key);
 
 // A no of the server's, or no answer at all. `status`: HTTP's, 0 where the server cannot be reached; `wait`: seconds that it asks for.
 export class Refused extends Error {
@@ -13,7 +16,7 @@ export class Refused extends Error {
 }
 
 async function request(path, more = {}, headers = {}) {
-  const key = sessionStorage.getItem(KEY);
+  const key = tab.getItem(KEY);
   let response;
   try {
     response = await fetch(path, { ...more, headers: { ...headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) } });
@@ -26,9 +29,13 @@ async function request(path, more = {}, headers = {}) {
   throw new Refused(said?.error?.message ?? `the server answered ${response.status}`, response.status, Number(response.headers.get("Retry-After")) || 0);
 }
 
-// The models that are served, as /v1/models describes them.
+// The models that are served, as /v1/models describes them. One that does not say whether it is sent earlier turns is, unless its form has no place for them.
 export async function models() {
-  return (await (await request("v1/models")).json()).data;
+  const { data } = await (await request("v1/models")).json();
+  return data.map((one) => {
+    const template = { ...TEMPLATE, ...one.metadata.template };
+    return { ...one, metadata: { ...one.metadata, template: { turns: template.name !== "question-answer", ...template } } };
+  });
 }
 
 // What comes of a streamed request, in turn: { queue }, how many are served before it, and the API's own { event }s.

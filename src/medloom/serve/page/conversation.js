@@ -4,17 +4,19 @@
 // queue, figures, abstention, fingerprint }: the model as it was served, the sampling as it was sent, how many exchanges were sent before it,
 // and how it ended: stop and length as the API says, "stopped" by the reader, "failed", or "left" where the page was left before the end.
 
+import { tab } from "./web.js";
+
 const PLACE = "medloom-conversation";
 export const exchanges = [];
 
 export function load() {
-  exchanges.push(...JSON.parse(sessionStorage.getItem(PLACE) ?? "[]"));
+  exchanges.push(...JSON.parse(tab.getItem(PLACE) ?? "[]"));
 }
 
 // Throws where the browser's store is full.
 export function keep() {
-  if (exchanges.length) sessionStorage.setItem(PLACE, JSON.stringify(exchanges));
-  else sessionStorage.removeItem(PLACE);
+  if (exchanges.length) tab.setItem(PLACE, JSON.stringify(exchanges));
+  else tab.removeItem(PLACE);
 }
 
 export function clear() {

@@ -48,9 +48,9 @@ function section(exchange) {
 function article(exchange) {
   const number = exchanges.indexOf(exchange) + 1;
   const chat = exchange.mode === "chat";
-  return make("article", { class: "exchange", "aria-labelledby": `head-${number}` },
-    make("div", { class: chat ? "question" : "prompt" }, make("h2", { id: `head-${number}` }, `${chat ? "Question" : "Completion"} ${number}`), chat ? make("p", {}, exchange.text) : ""),
-    section(exchange));
+  const head = make("h2", { id: `head-${number}` }, `${chat ? "Question" : "Completion"} ${number}`);
+  return make("article", { class: "exchange", "aria-labelledby": head.id },
+    make("div", { class: chat ? "question" : "prompt" }, head, chat ? make("p", {}, exchange.text) : ""), section(exchange));
 }
 
 export function drawAll() {

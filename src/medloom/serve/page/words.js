@@ -1,8 +1,9 @@
 // What is said of an answer, on the page and in what is saved.
 
 export function figures({ figures: { first_ms, seconds, prompt_tokens, completion_tokens, tokens_per_second }, queue }) {
-  return [queue ? `waited behind ${queue}` : "", completion_tokens ? `${completion_tokens} token${completion_tokens > 1 ? "s" : ""}` : "",
-    prompt_tokens ? `${prompt_tokens} tokens read` : "", first_ms ? `first after ${time(first_ms / 1000)}` : "", first_ms ? `all in ${time(seconds)}` : seconds >= 1 ? `after ${time(seconds)}` : "",
+  const tokens = (count, what = "") => count ? `${count} token${count > 1 ? "s" : ""}${what}` : "";
+  return [queue ? `waited behind ${queue}` : "", tokens(completion_tokens), tokens(prompt_tokens, " read"),
+    ...(first_ms ? [`first after ${time(first_ms / 1000)}`, `all in ${time(seconds)}`] : seconds >= 1 ? [`after ${time(seconds)}`] : []),
     tokens_per_second ? `${tokens_per_second} tokens/s` : ""].filter(Boolean);
 }
 
@@ -14,6 +15,6 @@ export function ending({ ended, error, text }) {
 }
 
 export function verdict({ answer, confidence, threshold, abstained }) {
-  const share = (value) => `${Math.round(value * 100)}%`;
+  const share = (value) => `${(value * 100).toFixed(1)}%`;
   return `${abstained ? "The model abstains" : `Answer ${answer}`}: confidence ${share(confidence)}, threshold ${share(threshold)}`;
 }
