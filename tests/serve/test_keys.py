@@ -17,19 +17,21 @@ from medloom.ledger import Refusal
 from medloom.serve import add_key, read_keys, revoke_key
 from medloom.serve.keys import Keyring, Spent
 
+from ..conftest import medloom
+
 BODY = {"prompt": "Glorin is", "max_tokens": 1, "temperature": 0}
 
 
-def test_a_file_keeps_digests_alone(tmp_path: Path, medloom: Callable[..., Any]) -> None:
+def test_a_file_keeps_digests_alone(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
-    made = json.loads(medloom("keys", "add", "ward-7", "--keys", str(file), "--per-minute", "60", "--json").stdout)["key"]
-    other = medloom("keys", "add", "lab", "--keys", str(file)).stdout.strip()
+    made = json.loads(medloom("keys", "add", "ward-7", "--keys", str(file), "--per-minute", "60", "--json"))["key"]
+    other = medloom("keys", "add", "lab", "--keys", str(file)).strip()
     text = file.read_text()
     assert made not in text and other not in text and made != other
     assert sha256(made.encode()).hexdigest() in text
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [key.name for key in read_keys(file)] == ["ward-7", "lab"]
-    listed = medloom("keys", "list", "--keys", str(file)).stdout
+    listed = medloom("keys", "list", "--keys", str(file))
     assert "60 a minute" in listed and "no limit" in listed and sha256(made.encode()).hexdigest() not in listed
     with pytest.raises(Refusal, match="has a key named"):
         add_key(file, "lab")
@@ -37,7 +39,8 @@ def test_a_file_keeps_digests_alone(tmp_path: Path, medloom: Callable[..., Any])
         add_key(file, "../lab")
     medloom("keys", "revoke", "lab", "--keys", str(file))
     assert [key.name for key in read_keys(file)] == ["ward-7"]
-    assert "no key named" in medloom("keys", "revoke", "lab", "--keys", str(file), code=2).stderr
+    with pytest.raises(Refusal, match="no key named"):
+        medloom("keys", "revoke", "lab", "--keys", file)
     file.write_text('{"keys": [{"name": "x"}]}')
     with pytest.raises(Refusal, match="is no file of keys"):
         read_keys(file)
@@ -111,6 +114,7 @@ def test_short_keys_and_empty_files_are_refused(tmp_path: Path) -> None:
 
 def test_an_open_server_answers_as_this_machine_only(server: Any) -> None:
     """A page of somebody else's, whose name was made to lead to this machine, could otherwise ask in its visitor's place."""
-    for host, status in (("127.0.0.1", 200), ("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403)):
+    for host, status in (("127.0.0.1", 200), ("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example", 403),
+                         ("127.0.0.1.evil.example", 403)):
         assert httpx.get(f"{server.url}/v1/models", headers={"Host": host}).status_code == status, host
         assert httpx.post(f"{server.url}/v1/completions", json=BODY, headers={"Host": host}).status_code == status, host

@@ -138,8 +138,8 @@ def test_what_a_message_spells_is_text(gguf_file: Path) -> None:
 def calibrated(launch_words: Callable[..., Any], gguf_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], str]:
     def start(threshold: float) -> str:
         file = tmp_path_factory.mktemp("calibration") / "calibration.json"
-        Calibration(model="tiny", sha256=gguf_digest(gguf_file), template="plain", risk=0.1, threshold=threshold, questions=100, answered=0.5,
-                    accuracy=0.9, wrong=0.05, forms={"A B C D": 100}, left_out=0, questions_sha256="0" * 64, date="2026-01-01",
+        Calibration(model="tiny", sha256=gguf_digest(gguf_file), template="plain", risk=0.1, threshold=threshold, questions=100,
+                    answered=0.5, accuracy=0.9, wrong=0.05, forms={"A B C D": 100}, left_out=0, questions_sha256="0" * 64, date="2026-01-01",
                     medloom="0").write(file)
         return str(launch_words(gguf_file, "--calibration", file).url)
 
@@ -166,8 +166,8 @@ def test_an_unsure_model_abstains_and_a_sure_one_tells_how_sure(calibrated: Call
 
 def test_a_calibration_of_another_model_is_refused(gguf_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
-    Calibration(model="other", sha256="1" * 64, template="plain", risk=0.1, threshold=0.5, questions=100, answered=0.5, accuracy=0.9, wrong=0.05,
-                forms={}, left_out=0, questions_sha256="0" * 64, date="2026-01-01", medloom="0").write(file)
+    Calibration(model="other", sha256="1" * 64, template="plain", risk=0.1, threshold=0.5, questions=100, answered=0.5,
+                accuracy=0.9, wrong=0.05, forms={}, left_out=0, questions_sha256="0" * 64, date="2026-01-01", medloom="0").write(file)
     with pytest.raises(Refusal, match="is of another file"):
         serve([Offer("tiny", gguf_file, calibration=file)], Settings(threads=1, slots=1), port=0)
 

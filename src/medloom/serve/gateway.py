@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medloom.web import WithHeaders, file_at, is_loopback
+from medloom.web import WithHeaders, is_loopback, page_routes
 
 from .answering import Answering, slot_of
 from .answers import ApiError
@@ -57,9 +57,7 @@ class Gateway:
             Route("/health", self._health, methods=["GET"]),
             Route("/ready", self._ready, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
-            Route("/", file_at(PAGE / "index.html", "text/html"), methods=["GET"]),
-            Route("/page.css", file_at(PAGE / "page.css", "text/css"), methods=["GET"]),
-            Route("/page.js", file_at(PAGE / "page.js", "text/javascript"), methods=["GET"]),
+            *page_routes(PAGE, {"/": "index.html"}),
         ]
         handlers: dict[Any, Any] = {HTTPException: _refused, ApiError: _failed}
         starlette = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
