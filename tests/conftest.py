@@ -10,6 +10,10 @@ from typer.testing import CliRunner
 
 from medloom.cli import app
 
+from .browser import browser, clean, pictures, visit
+
+__all__ = ["browser", "clean", "pictures", "visit"]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

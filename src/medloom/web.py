@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .ledger import Refusal
@@ -22,6 +23,8 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+
+_KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 
 class WithHeaders:
@@ -39,10 +42,18 @@ class WithHeaders:
         await self._application(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def file_at(path: Path, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that answers with a file; kind: its media type."""
+def page_routes(folder: Path, pages: Mapping[str, str]) -> list[Route]:
+    """What a browser asks for: `pages` (a file in `folder` by path), and, each under its name, the scripts and style sheets in `folder` and
+    those that all pages share, web.css and web.js."""
+    shared = Path(__file__).parent
+    loose = [shared / "web.css", shared / "web.js", *sorted(path for path in folder.iterdir() if path.suffix in _KINDS)]
+    files = {**{path: folder / name for path, name in pages.items()}, **{f"/{path.name}": path for path in loose}}
+    return [Route(path, _file_at(file), methods=["GET"]) for path, file in files.items()]
+
+
+def _file_at(path: Path) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_: Request) -> Response:
-        return FileResponse(path, media_type=kind)
+        return FileResponse(path, media_type=_KINDS.get(path.suffix, "text/html"))
 
     return answer
 

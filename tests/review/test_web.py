@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from medloom.notice import NOTICE, NOTICE_SHORT
 from medloom.review import AXES, Store, new_links
-from medloom.review.web import FILES, Web
+from medloom.review.web import Web
 
 Make = Callable[..., Store]
 
@@ -50,7 +50,8 @@ def raters(store: Store) -> tuple[TestClient, dict[str, Rater]]:
 def test_nothing_before_the_vote_tells_who_wrote_what(study: Make, texts: dict[str, str]) -> None:
     store = study(models=("heron", "otter", "finch"))
     client, people = raters(store)
-    seen = [client.get(path) for path in FILES]
+    files = ("/", "/operator", "/web.css", "/page.css", "/web.js", "/common.js", "/rater.js", "/operator.js")
+    seen = [client.get(path) for path in files]
     for rater in people.values():
         seen += [rater.get("/api/study"), rater.get("/api/next")]
     for response in seen:

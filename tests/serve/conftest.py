@@ -73,26 +73,21 @@ def chat_file(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def launch(gguf_file: Path) -> Iterator[Callable[..., Running]]:
-    """Start `serve` with the given settings on a free port; every server is ended at the end."""
+def running() -> Iterator[Callable[[list[str]], Running]]:
+    """Start a server by a command; every one is ended at the end."""
     started: list[Running] = []
 
-    def start(model: Path = gguf_file, **settings: Any) -> Running:
-        models = {"threads": 1, **{name: settings.pop(name) for name in list(settings) if name in Settings.__dataclass_fields__}}
-        settings = {"port": 0, **settings}
+    def start(command: list[str]) -> Running:
         source = Path(__file__).resolve().parents[2] / "src"
-        code = f"from pathlib import Path, PosixPath; from medloom.serve import Settings, serve; "\
-               f"serve(Path({str(model)!r}), Settings(**{models!r}), **{settings!r})"
-        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
-                                   env={**os.environ, "PYTHONPATH": str(source)})
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(source)})
         lines: list[str] = []
         assert process.stderr is not None
         for line in process.stderr:
             lines.append(line)
-            found = re.search(r"http://\S+", line)
+            found = re.search(r" at (http://\S+)", line)
             if found:
                 threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True).start()
-                started.append(Running(process, found[0].rstrip("/"), lines))
+                started.append(Running(process, found[1].rstrip("/"), lines))
                 return started[-1]
         raise AssertionError(f"the server did not start: {''.join(lines)}")
 
@@ -101,6 +96,28 @@ def launch(gguf_file: Path) -> Iterator[Callable[..., Running]]:
         with contextlib.suppress(ProcessLookupError):
             server.process.kill()
         server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def launch(gguf_file: Path, running: Callable[[list[str]], Running]) -> Callable[..., Running]:
+    """Start `serve` for one file with the given settings on a free port."""
+    def start(model: Path = gguf_file, **settings: Any) -> Running:
+        models = {"threads": 1, **{name: settings.pop(name) for name in list(settings) if name in Settings.__dataclass_fields__}}
+        settings = {"port": 0, **settings}
+        code = f"from pathlib import Path, PosixPath; from medloom.serve import Settings, serve; "\
+               f"serve(Path({str(model)!r}), Settings(**{models!r}), **{settings!r})"
+        return running([sys.executable, "-c", code])
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def launch_words(running: Callable[[list[str]], Running]) -> Callable[..., Running]:
+    """Start `medloom serve` with the given words on a free port."""
+    def start(*words: object) -> Running:
+        return running([sys.executable, "-m", "medloom", "serve", *map(str, words), "--port", "0", "--threads", "1"])
+
+    return start
 
 
 @pytest.fixture(scope="session")

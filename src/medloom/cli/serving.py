@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Json, app, print_json, served_file
+from .common import Json, Quiet, app, existing, print_json, print_tables, served_file
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF file, or the folder of a run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engines together [default: cores - 1].")]
@@ -26,6 +26,8 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...",
           template: Annotated[list[str] | None, typer.Option(metavar="[NAME=]FORM", help="Form of conversations: plain, meditron, "
                               "meditron-zero-shot, meditron-one-shot, chatml, llama2, llama3, mistral [default: the model's own, or plain]."
                               )] = None,
+          calibration: Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Abstain where the model is too unsure (see "
+                                 "medloom calibrate).")] = None,
           threads: Threads = None, context: Context = None,
           slots: Annotated[int, typer.Option(min=1, help="Answers of a model computed at a time.")] = 4,
           queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 16,
@@ -36,12 +38,13 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...",
 
     Beyond this machine (--host) only with keys. The key of another server is taken from MEDLOOM_API_KEY.
     """
-    from ..serve import Settings, offer, with_templates
+    from ..serve import Settings, offer, with_calibrations, with_templates
     from ..serve import serve as start
 
     offers = [one if one.path is None else replace(one, path=served_file(one.path)) for one in map(offer, models)]
     settings = Settings(context=context, slots=slots, queue=queue, patience=patience, threads=threads, embeddings=embeddings)
-    start(with_templates(offers, template or ()), settings, host=host, port=port, keys=tuple(key or ()), key_file=keys, drain=drain)
+    offers = with_calibrations(with_templates(offers, template or ()), calibration or ())
+    start(offers, settings, host=host, port=port, keys=tuple(key or ()), key_file=keys, drain=drain)
 
 
 @app.command(epilog="Example: medloom chat medloom-demo")
@@ -51,6 +54,40 @@ def chat(model: Model, threads: Threads = None, context: Context = None,
     from ..serve import chat as talk
 
     talk(served_file(model), threads=threads, context=context, template=template)
+
+
+@app.command(epilog="Example: medloom calibrate model-Q4_K_M.gguf medqa/dev.jsonl --risk 0.1 --out calibration.json")
+def calibrate(model: Annotated[str, typer.Argument(metavar="[NAME=]MODEL", help="What is to be served, as medloom serve takes it.")],
+              questions: Annotated[Path, typer.Argument(metavar="QUESTIONS", help="A benchmark's file or folder: questions with answers.")],
+              risk: Annotated[float, typer.Option(help="Share of all questions that may be answered wrongly.")] = 0.1,
+              out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the calibration is kept; its picture beside it.")]
+              = Path("calibration.json"),
+              kind: Annotated[str, typer.Option(help="Form of the questions: medqa, medmcqa, pubmedqa, mmlu, truthfulqa.")] = "medqa",
+              part: Annotated[str | None, typer.Option(help="Part of the benchmark, such as a subject of MMLU.")] = None,
+              limit: Annotated[int | None, typer.Option(min=1, help="Ask so many of them, always the same ones [default: all].")] = None,
+              template: Annotated[str | None, typer.Option(metavar="FORM", help="Form of a conversation (see medloom serve).")] = None,
+              threads: Threads = None, context: Context = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Find the confidence below which a served model had better abstain from multiple-choice and yes/no questions (docs/abstention.md)."""
+    from ..calibrating import calibrate as ask_all
+    from ..calibrating import calibration_table, caution, draw_calibration, read_questions
+    from ..ledger import Bars, Silent
+    from ..serve import Settings, offer, with_templates
+
+    wanted = offer(model)
+    wanted = wanted if wanted.path is None else replace(wanted, path=served_file(wanted.path))
+    (wanted,) = with_templates([wanted], [template] if template else [])
+    asked = read_questions(existing(questions), kind, part, limit)
+    found, answers = ask_all(wanted, Settings(context=context, threads=threads), asked, risk, Silent() if quiet else Bars())
+    found.write(out)
+    draw_calibration(found, answers, out.with_suffix(".svg"))
+    if as_json:
+        print_json({**found.model_dump(), "files": [str(out), str(out.with_suffix(".svg"))]})
+        return
+    print_tables([calibration_table(found, answers)])
+    if said := caution(answers):
+        typer.echo(said)
+    if not quiet:
+        typer.echo(f"{out}, for: medloom serve {model} --calibration {out}", err=True)
 
 
 keyring = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and revoke the API keys of medloom serve.",

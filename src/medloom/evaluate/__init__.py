@@ -19,7 +19,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .asking import DEFECTS, answer, write_examples
+from .asking import DEFECTS, answer, message, write_examples
 from .benchmarks import Benchmark, Item, read_benchmark, write_questions
 from .engines import Continuation, Engine, Sampling, open_engine
 from .harness import write_lm_eval, write_tasks
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFECTS", "Benchmark", "Calibration", "Comparison", "Continuation", "Engine", "GGUFEngine", "Item", "Outcome", "Sampling", "Score",
     "ServerEngine", "TorchEngine", "adjust", "answer", "bits_per_byte", "calibrate", "compare", "compare_benchmarks", "compare_files",
-    "compare_outcomes", "describe_compare", "describe_rescore", "draw_evaluation", "open_engine", "read_answers", "read_benchmark",
-    "read_choice", "rescore", "score", "score_outcomes", "write_examples", "write_lm_eval", "write_questions", "write_tasks",
+    "compare_outcomes", "describe_compare", "describe_rescore", "draw_evaluation", "message", "open_engine", "read_answers",
+    "read_benchmark", "read_choice", "rescore", "score", "score_outcomes", "write_examples", "write_lm_eval",
+    "write_questions", "write_tasks",
 ]
 
 _COMPUTES = {"GGUFEngine": "engines", "ServerEngine": "engines", "TorchEngine": "engines", "bits_per_byte": "forgetting"}

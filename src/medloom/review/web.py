@@ -21,15 +21,12 @@ from starlette.types import ASGIApp
 
 from ..ledger import Refusal
 from ..notice import NOTICE
-from ..web import WithHeaders, file_at
+from ..web import WithHeaders, page_routes
 from .raters import digest, rater_of, standing
 from .store import Store
 from .votes import Unknown, Vote, Voted, Wrong, next_pair, vote
 
 PAGE = Path(__file__).parent / "page"
-FILES = {"/": ("rater.html", "text/html"), "/operator": ("operator.html", "text/html"), "/page.css": ("page.css", "text/css"),
-         "/common.js": ("common.js", "text/javascript"), "/rater.js": ("rater.js", "text/javascript"),
-         "/operator.js": ("operator.js", "text/javascript")}
 BODY_LIMIT = 1 << 17
 class Web:
     """The application of one study. `operator` is the token of the operator's page, made anew each time."""
@@ -39,7 +36,7 @@ class Web:
 
     def application(self) -> ASGIApp:
         """The ASGI application."""
-        pages = [Route(path, file_at(PAGE / name, kind), methods=["GET"]) for path, (name, kind) in FILES.items()]
+        pages = page_routes(PAGE, {"/": "rater.html", "/operator": "operator.html"})
         routes = [*pages, Route("/api/study", self._study, methods=["GET"]), Route("/api/next", self._next, methods=["GET"]),
                   Route("/api/votes", self._vote, methods=["POST"]), Route("/api/progress", self._progress, methods=["GET"]),
                   Route("/health", _health, methods=["GET"])]

@@ -6,9 +6,11 @@ they ask, and puts the notice on every answer. No prompt or answer is logged or 
 
 from __future__ import annotations
 
+from .alone import ask, opened
 from .keys import add_key, read_keys, revoke_key
-from .offers import Offer, Settings, offer, with_templates
+from .offers import Offer, Settings, offer, with_calibrations, with_templates
 from .server import serve
 from .terminal import chat
 
-__all__ = ["Offer", "Settings", "add_key", "chat", "offer", "read_keys", "revoke_key", "serve", "with_templates"]
+__all__ = ["Offer", "Settings", "add_key", "ask", "chat", "offer", "opened", "read_keys", "revoke_key", "serve", "with_calibrations",
+           "with_templates"]

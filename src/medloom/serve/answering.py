@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from .abstention import Decision, abstention
 from .admission import Full, Late
 from .answers import ApiError, Reply, Trimmed, sse
-from .engines import Ask, Broken, Busy, Piece, Refused, Starting, Unable
+from .engines import Ask, Broken, Busy, Piece, Refused, Starting, Turn, Unable
 from .job import Outlet
 from .metrics import Metrics
 from .models import Model
@@ -53,23 +54,27 @@ async def slot_of(model: Model, metrics: Metrics, tell: Callable[[int], Awaitabl
 class Answering:
     """The answers to `asks`, one after another in one slot, as one reply.
 
-    usage: a stream ends with the counts of tokens; places: it says first how many requests are served before it.
+    turns: the conversation of which they are answers, None where they go on from a text; usage: a stream ends with the counts of tokens;
+    places: it says first how many requests are served before it.
     """
 
-    def __init__(self, model: Model, asks: Sequence[Ask], metrics: Metrics, *, chat: bool, usage: bool, places: bool) -> None:
+    def __init__(self, model: Model, asks: Sequence[Ask], metrics: Metrics, *, turns: Sequence[Turn] | None, usage: bool,
+                 places: bool) -> None:
         self._model, self._asks, self._metrics = model, asks, metrics
-        self._usage, self._places = usage, places
-        self._trims = chat and model.template.trim
-        self._reply = Reply(model.name, model.fingerprint, chat=chat)
+        self._turns, self._usage, self._places = turns, usage, places
+        self._trims = turns is not None and model.template.trim
+        self._reply = Reply(model.name, model.fingerprint, chat=turns is not None)
 
     async def whole(self, outlet: Outlet) -> None:
         """All of it in one body."""
         async with slot_of(self._model, self._metrics):
-            pieces = [await self._model.engine.whole(ask) for ask in self._asks]
+            decision = await self._decision()
+            silence = self._silence(decision)
+            pieces = [silence or await self._model.engine.whole(ask) for ask in self._asks]
         self._count(pieces)
         if self._trims:
             pieces = [Trimmed()(piece) for piece in pieces]
-        await outlet.json(self._reply.whole(pieces, [self._extra() for _ in pieces]))
+        await outlet.json(self._reply.whole(pieces, [_extra(decision)] * len(pieces)))
 
     async def stream(self, outlet: Outlet) -> None:
         """As it is written."""
@@ -77,28 +82,47 @@ class Answering:
             await outlet.event(f": queue {place}\n\n".encode())
 
         last: list[Piece] = []
+        data = b""
         async with slot_of(self._model, self._metrics, tell if self._places else None):
             began: float | None = time.monotonic()
+            decision = await self._decision()
+            silence = self._silence(decision)
             for index, ask in enumerate(self._asks):
                 trimmed = Trimmed() if self._trims else None
-                async with aclosing(self._model.engine.stream(ask)) as batches:  # closed at once where the client leaves
+                written = self._model.engine.stream(ask) if silence is None else _alone(silence)
+                async with aclosing(written) as batches:  # closed at once where the client leaves
                     async for pieces in batches:
                         if began is not None:
                             self._metrics.first.labels(self._model.name).observe(time.monotonic() - began)
                             began = None
-                        data = self._reply.chunks(index, pieces if trimmed is None else list(map(trimmed, pieces)), self._extra())
+                        data = self._reply.chunks(index, pieces if trimmed is None else list(map(trimmed, pieces)), _extra(decision))
                         if pieces[-1].reason:
                             last.append(pieces[-1])
-                            if len(last) == len(self._asks):
-                                data += (self._reply.counts(last) if self._usage else b"") + DONE
+                        if len(last) == len(self._asks):
+                            break  # the slot is free before the client has its last word
                         if data:
                             await outlet.event(data)
         self._count(last)
-        await outlet.end()
+        await outlet.event(data + (self._reply.counts(last) if self._usage else b"") + DONE, last=True)
 
     def _count(self, pieces: Sequence[Piece]) -> None:
         self._metrics.read.labels(self._model.name).inc(sum(piece.read for piece in pieces))
         self._metrics.written.labels(self._model.name).inc(sum(piece.written for piece in pieces))
 
-    def _extra(self) -> dict[str, Any]:
-        return {}
+    async def _decision(self) -> Decision | None:
+        return None if self._turns is None else await self._model.decide(self._turns)
+
+    def _silence(self, decision: Decision | None) -> Piece | None:
+        """What is said instead of an answer, where the model abstains."""
+        if decision is None or not decision.abstained:
+            return None
+        self._metrics.abstained.labels(self._model.name).inc()
+        return Piece(abstention(decision), reason="stop")
+
+
+async def _alone(piece: Piece) -> AsyncGenerator[list[Piece], None]:
+    yield [piece]
+
+
+def _extra(decision: Decision | None) -> dict[str, Any]:
+    return {} if decision is None else {"abstention": decision.figures()}

@@ -23,9 +23,10 @@ class ApiError(Exception):
         self.status, self.message, self.param, self.code, self.retry = status, message, param, code, retry
 
     def body(self) -> dict[str, Any]:
-        """OpenAI's error object."""
+        """OpenAI's error object; a stream, which has no headers left, tells in it too when to try again."""
         kind = _KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code,
+                          **({} if self.retry is None else {"retry_after": self.retry})}}
 
     def headers(self) -> dict[str, str]:
         """Retry-After where it is known, and the scheme that a 401 must name."""

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medloom.web import WithHeaders, file_at, is_loopback
+from medloom.web import WithHeaders, is_loopback, page_routes
 
 from .answering import Answering, slot_of
 from .answers import ApiError
@@ -57,9 +57,7 @@ class Gateway:
             Route("/health", self._health, methods=["GET"]),
             Route("/ready", self._ready, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
-            Route("/", file_at(PAGE / "index.html", "text/html"), methods=["GET"]),
-            Route("/page.css", file_at(PAGE / "page.css", "text/css"), methods=["GET"]),
-            Route("/page.js", file_at(PAGE / "page.js", "text/javascript"), methods=["GET"]),
+            *page_routes(PAGE, {"/": "index.html"}),
         ]
         handlers: dict[Any, Any] = {HTTPException: _refused, ApiError: _failed}
         starlette = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -109,7 +107,7 @@ class Gateway:
         limit = self._limit(model, asked.max_tokens)
         asks = [_ask(asked, prompt, limit, number, asked.stops, asked.logprobs, echo=asked.echo)
                 for prompt in asked.prompts for number in range(asked.n)]
-        return self._answer(request, key, model, asked, asks, chat=False)
+        return self._answer(request, key, model, asked, asks)
 
     async def _chat(self, request: Request) -> Response:
         key = self._authorise(request)
@@ -123,7 +121,7 @@ class Gateway:
             raise ApiError(400, f"messages: {error}", param="messages") from None
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         asks = [_ask(asked, prompt, limit, number, (*asked.stops, *model.template.stop), logprobs) for number in range(asked.n)]
-        return self._answer(request, key, model, asked, asks, chat=True)
+        return self._answer(request, key, model, asked, asks, turns)
 
     async def _embeddings(self, request: Request) -> Response:
         key = self._authorise(request)
@@ -141,8 +139,9 @@ class Gateway:
 
         return self._job(key, work)
 
-    def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask], *, chat: bool) -> Response:
-        answering = Answering(model, asks, self.metrics, chat=chat, places=request.headers.get(PLACES) == "places",
+    def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask],
+                turns: list[Turn] | None = None) -> Response:
+        answering = Answering(model, asks, self.metrics, turns=turns, places=request.headers.get(PLACES) == "places",
                               usage=asked.stream_options is not None and asked.stream_options.include_usage)
         return self._job(key, answering.stream if asked.stream else answering.whole)
 
@@ -226,7 +225,7 @@ def _ask(asked: Sampling, prompt: str | list[int] | Sequence[Turn], limit: int, 
          echo: bool = False) -> Ask:
     """What the engine is asked for the `number`th answer to a prompt."""
     return Ask(prompt, limit, asked.temperature, asked.top_p, asked.presence_penalty, asked.frequency_penalty, stop,
-               None if asked.seed is None else (asked.seed + number) % 2**32, logprobs, echo)
+               None if asked.seed is None else (asked.seed + number) % 2**32, logprobs, echo, tuple((asked.logit_bias or {}).items()))
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -22,31 +21,29 @@ _Form = TypeVar("_Form", bound=BaseModel)
 
 
 class Outlet:
-    """Where a job sends what it has: one JSON body, or events until `end`."""
+    """Where a job sends what it has: one JSON body, or events."""
 
     def __init__(self, send: Send) -> None:
-        self._send, self.started = send, False
+        self._send = send
+        self.started = self.ended = False
 
     async def json(self, value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> None:
         """The whole answer."""
-        self.started = True
+        self.started = self.ended = True
         body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         more = [(name.lower().encode(), text.encode()) for name, text in (headers or {}).items()]
         await self._send({"type": "http.response.start", "status": status, "headers": [
             (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def event(self, data: bytes) -> None:
-        """Some of a stream."""
+    async def event(self, data: bytes, *, last: bool = False) -> None:
+        """Some of a stream; its end where it is the last."""
         if not self.started:
             self.started = True
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self) -> None:
-        """The end of a stream."""
-        await self._send({"type": "http.response.body", "body": b""})
+        self.ended = last
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
 
 class Job(Response):
@@ -58,36 +55,43 @@ class Job(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what the work sends."""
-        scope[GONE] = await _while_connected(receive, self._run(Outlet(send)))
+        outlet = Outlet(send)
+        scope[GONE] = await _while_connected(receive, self._run(outlet), outlet)
 
     async def _run(self, outlet: Outlet) -> None:
         try:
             await self._work(outlet)
         except ApiError as error:
             if outlet.started:  # the status is long gone; the stream says it, and has no [DONE]
-                await outlet.event(sse(error.body()))
-                await outlet.end()
+                await outlet.event(sse(error.body()), last=True)
             else:
                 await outlet.json(error.body(), error.status, error.headers())
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None], outlet: Outlet) -> bool:
     """Run `work`, and cancel it when the client goes away first; whether it did."""
-    async def gone() -> None:
+    task, left = asyncio.current_task(), False
+    assert task is not None
+
+    async def watch() -> None:
+        nonlocal left
         while (await receive())["type"] != "http.disconnect":
             pass
-
-    task, watch = asyncio.create_task(work), asyncio.create_task(gone())
-    left = False
-    try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        left = not task.done()
-    finally:
-        watch.cancel()
-        if not task.done():
+        if not outlet.ended:  # the end of an answer looks the same from here
+            left = True
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: a client that left between two sends
-            await task
+
+    watching = asyncio.create_task(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        task.uncancel()
+    except OSError:  # a client that left between two sends
+        left = True
+    finally:
+        watching.cancel()
     return left
 
 

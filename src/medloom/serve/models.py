@@ -8,22 +8,27 @@ from typing import Any
 
 from medloom.notice import NOTICE
 
+from .abstention import Calibration, Decision, chances, decide, options_of
 from .admission import Admission
-from .engines import Engine, LlamaCpp, Turn, Vllm
+from .engines import Engine, LlamaCpp, Turn, Unable, Vllm
 from .engines.control import guarded
 from .templates import FILE, SERVER, Template
+
+LIKELIEST = 256  # next tokens that are looked at for an answer's label
 
 
 class Model:
     """One model under the name that clients call it by.
 
-    facts: its name, file, bytes and sha256, as far as they are known; queue: how many requests may wait for a slot, patience: for how many
+    facts: its name, file, bytes and sha256, as far as they are known; calibration: below which confidence it abstains, None where it always
+    answers; queue: how many requests may wait for a slot, patience: for how many
     seconds.
     """
 
     def __init__(self, name: str, engine: Engine, template: Template, facts: dict[str, Any], *,
-                 queue: int = 16, patience: float = 60.0) -> None:
+                 calibration: Calibration | None = None, queue: int = 16, patience: float = 60.0) -> None:
         self.name, self.engine, self.template, self.facts = name, engine, template, facts
+        self.calibration = calibration
         self.admission = Admission(engine.slots, queue, patience)
         self._created = int(time.time())
 
@@ -38,7 +43,7 @@ class Model:
         template = {"name": self.template.name, "form": self.template.form, "stop": list(self.template.stop), "turns": self.template.turns}
         metadata = {"name": self.name, "file": None, "bytes": None, "sha256": None, **self.facts, "engine": self.engine.kind,
                     "context": self.engine.context, "slots": self.engine.slots, "template": template, "embeddings": self.engine.embeds,
-                    "abstention": None, "notice": NOTICE}
+                    "abstention": self.calibration.facts() if self.calibration else None, "notice": NOTICE}
         return {"id": self.name, "object": "model", "created": self._created, "owned_by": "medloom", "metadata": metadata}
 
     def prompt(self, turns: Sequence[Turn]) -> str | Sequence[Turn]:
@@ -47,3 +52,23 @@ class Model:
         control = self.engine.control if isinstance(self.engine, LlamaCpp | Vllm) else ()
         safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], control)} for turn in turns]
         return safe if self.template in (FILE, SERVER) else self.template.text(safe)
+
+    async def decide(self, turns: Sequence[Turn]) -> Decision | None:
+        """Whether it abstains from the last question of a conversation, None where it is not calibrated or the question is another kind.
+
+        Raises as `chances` does.
+        """
+        labels = options_of(turns[-1]["content"]) if self.calibration is not None else None
+        if labels is None or self.calibration is None:
+            return None
+        return decide(await self.chances(turns, labels), self.calibration.threshold)
+
+    async def chances(self, turns: Sequence[Turn], labels: Sequence[str]) -> dict[str, float]:
+        """The probability of each label as the answer to the last question of a conversation.
+
+        Raises what the engine raises, Unable where it tells no log-probabilities, and ValueError as `prompt` does.
+        """
+        top = await self.engine.next_token(self.prompt(turns), LIKELIEST)
+        if not top:
+            raise Unable("the engine tells no log-probabilities, from which a confidence could be made")
+        return chances(top, labels)

@@ -14,6 +14,7 @@ from medloom.model import ModelConfig
 from medloom.model.gguf_file import gguf_digest, open_gguf
 from medloom.model.templates import has_template
 
+from .abstention import read_calibration
 from .engines import Engine, LlamaCpp, Upstream, Vllm
 from .models import Model
 from .templates import FILE, PLAIN, SERVER, named_template
@@ -26,7 +27,7 @@ UNKNOWN_CONTEXT = 2048  # of a file that does not tell
 class Offer:
     """A model to be served under a name: a GGUF file or a model folder at `path`, or what the server at `url` calls `model`.
 
-    template: the form of its conversations by name, None for the model's own.
+    template: the form of its conversations by name, None for the model's own; calibration: the file that says when it abstains.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Offer:
     url: str | None = None
     model: str | None = None
     template: str | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ def with_templates(offers: Sequence[Offer], chosen: Sequence[str]) -> list[Offer
     return found
 
 
+def with_calibrations(offers: Sequence[Offer], chosen: Sequence[str]) -> list[Offer]:
+    """The offers with their calibrations, each as FILE for the only model or NAME=FILE. Raises Refusal for a name there is not."""
+    found = list(offers)
+    for text in chosen:
+        name, equals, file = text.partition("=")
+        if not equals:
+            name, file = found[0].name if len(found) == 1 else "", text
+        if all(one.name != name for one in found):
+            raise Refusal(f"--calibration {text}: say of which model it is, as in NAME=FILE, with one of "
+                          f"{', '.join(one.name for one in found)}")
+        found = [replace(one, calibration=Path(file)) if one.name == name else one for one in found]
+    return found
+
+
 def open_models(offers: Sequence[Offer], settings: Settings) -> list[Model]:
     """The models, not yet started. Raises Refusal for a file that is none, and for two models of one name."""
     if not offers:
@@ -113,7 +129,7 @@ def _opened(one: Offer, settings: Settings, threads: int) -> Model:
         engine = Upstream(one.url, one.model, key=os.environ.get("MEDLOOM_API_KEY"), slots=settings.slots, context=settings.context)
         facts, own = {}, SERVER
     return Model(one.name, engine, named_template(one.template) if one.template else own, facts, queue=settings.queue,
-                 patience=settings.patience)
+                 patience=settings.patience, calibration=read_calibration(one.calibration) if one.calibration else None)
 
 
 def distinct(names: Sequence[str]) -> None:
@@ -137,6 +153,8 @@ def start(model: Model) -> None:
         facts = told if isinstance(told, dict) else {}
         model.facts |= {key: facts.get(key) for key in ("file", "bytes", "sha256")} | {"name": facts.get("name") or engine.model}
         model.name = model.name or str(engine.model)
+    if model.calibration is not None:
+        model.calibration.check(model.facts.get("sha256"), model.template.name)
 
 
 def describe(model: Path) -> dict[str, Any]:

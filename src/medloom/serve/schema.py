@@ -37,6 +37,8 @@ class Sampling(_Closed):
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    logit_bias: Annotated[dict[Annotated[int, Field(ge=0, lt=2**31)], Annotated[float, Field(ge=-100, le=100)]],
+                          Field(max_length=1024)] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int = Field(default=1, ge=1, le=MOST_ANSWERS)

@@ -48,7 +48,8 @@ def serve(models: Path | Sequence[Offer], settings: Settings | None = None, *, h
                 raise
         distinct([model.name for model in opened])
         server = _Server(Gateway(opened, keyring), address(listener, host), drain)
-        asyncio.run(server.serve(sockets=[listener]))
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
     finally:
         listener.close()
         for model in opened:
@@ -61,6 +62,7 @@ class _Server(uvicorn.Server):
     def __init__(self, gateway: Gateway, address: str, drain: float) -> None:
         # No access log: what was asked, and by whom, is nobody's business.
         super().__init__(uvicorn.Config(gateway.application(), log_level="warning", access_log=False, server_header=False,
+                                        proxy_headers=False,
                                         ws="none", timeout_graceful_shutdown=5, lifespan="on"))
         self._gateway, self._address, self._seconds = gateway, address, drain
         self._told = False
@@ -89,3 +91,12 @@ class _Server(uvicorn.Server):
     async def _end(self) -> None:
         await self._gateway.drained(self._seconds)
         self.should_exit = True
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where there is one, which takes a third less of the processor for a token."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

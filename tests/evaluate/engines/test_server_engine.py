@@ -103,7 +103,7 @@ def test_one_generated_text_depends_on_its_seed_alone(llamacpp: tuple[str, str])
 
 @pytest.fixture(scope="module")
 def gateway(gguf: Path) -> Iterator[str]:
-    """The address of our own gateway, which takes text only and tells no log-probabilities."""
+    """The address of our own gateway, which names tokens by their text."""
     source = Path(__file__).resolve().parents[3] / "src"
     code = f"from pathlib import Path; from medloom.serve import Settings, serve; serve(Path({str(gguf)!r}), Settings(threads=1), port=0)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
@@ -117,7 +117,7 @@ def gateway(gguf: Path) -> Iterator[str]:
     process.wait(20)
 
 
-def test_our_gateway_writes_and_tells_no_scores(gateway: str, folder: Path) -> None:
+def test_our_gateway_writes_and_tells_scores(gateway: str, folder: Path) -> None:
     with ServerEngine(gateway, tokenizer=folder, batch=2) as engine:
         assert engine.context == 512
         prompts = engine.encode(["The patient has a fever.", "Question: which drug?\n\nThe answer is:"])
@@ -125,8 +125,11 @@ def test_our_gateway_writes_and_tells_no_scores(gateway: str, folder: Path) -> N
         assert [row[0].text for row in found] == [greedy(folder, prompt, 8) for prompt in prompts]
         one, same = (engine.generate(prompts[:1], [[9]], Sampling(tokens=8, temperature=1.0)) for _ in range(2))
         assert one == same
-        with pytest.raises(Refusal, match="tells no log-probabilities"):
-            engine.next_token_logprobs(prompts, [[270, 280]] * 2)
+        with TorchEngine(folder, "cpu") as ours:
+            expected = ours.next_token_logprobs(prompts, [[270, 280], [265, 300]])
+            whole = ours.text_logprobs(prompts, [[[270, 280], [265]], [[265], [300, 281]]])
+        assert furthest(engine.next_token_logprobs(prompts, [[270, 280], [265, 300]]), expected) < 1e-3
+        assert furthest(engine.text_logprobs(prompts, [[[270, 280], [265]], [[265], [300, 281]]]), whole) < 1e-3
     with ServerEngine(gateway) as engine, pytest.raises(Refusal, match="folder with the model's tokenizer"):
         engine.encode(["The patient has a fever."])
 

@@ -371,8 +371,9 @@ class TestVllm:
 
     def test_names_the_likeliest_next_tokens_apart(self, real: Vllm, chances: Callable[[list[int]], torch.Tensor], trained: Path) -> None:
         ids = load_tokenizer(trained).encode("The answer is:", bos=True)
-        told = asyncio.run(real.next_token("The answer is:", 5))
-        assert sorted(told.values(), reverse=True) == pytest.approx(chances(ids)[-1].topk(5).values.tolist(), abs=1e-4)
+        told = asyncio.run(real.next_token("The answer is:", 100))
+        assert len(told) > 50, "as many as an answer's label may hide among"
+        assert sorted(told.values(), reverse=True)[:20] == pytest.approx(chances(ids)[-1].topk(20).values.tolist(), abs=1e-4)
 
     def test_fills_the_context_and_no_more(self, real: Vllm) -> None:
         assert whole(real, Ask([5] * (CONTEXT - 3), CONTEXT)).written <= 3

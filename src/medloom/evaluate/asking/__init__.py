@@ -7,6 +7,6 @@ whole benchmark and leaves answers.jsonl. `examples` writes training questions d
 from .answers import answer
 from .examples import write_examples
 from .meditron import DEFECTS
-from .prompts import SENTENCE, block, completions, demonstrations, drawn, turned
+from .prompts import SENTENCE, block, completions, demonstrations, drawn, message, turned
 
-__all__ = ["DEFECTS", "SENTENCE", "answer", "block", "completions", "demonstrations", "drawn", "turned", "write_examples"]
+__all__ = ["DEFECTS", "SENTENCE", "answer", "block", "completions", "demonstrations", "drawn", "message", "turned", "write_examples"]

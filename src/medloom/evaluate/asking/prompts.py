@@ -73,12 +73,25 @@ class Prompt:
 
 def block(item: Item, mode: Mode) -> str:
     """The question up to and with `The answer is:`, or what makes the model think aloud, without a line end."""
-    parts = [f"Question: {item.question}"]
-    if item.context:
-        parts[0] = f"{item.context}\n{parts[0]}"
-    if item.lettered and mode != "option-text":
-        parts.append("\n".join(["Options:", *(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))]))
-    return "\n\n".join([*parts, ALOUD if mode in ("chain-of-thought", "self-consistency") else SUFFIX])
+    context = f"{item.context}\n" if item.context else ""
+    return f"{context}Question: {_listed(item, mode)}\n\n{ALOUD if mode in ('chain-of-thought', 'self-consistency') else SUFFIX}"
+
+
+def message(item: Item) -> str:
+    """The question as a person puts it to a chat: what stands between `Question:` and `The answer is:`, the context before it.
+
+    Where options are not listed, it begins with what the answer is one of, which a chat is not told otherwise; at the end it would stand
+    between the question and its answer, which a base model does not know.
+    """
+    told = [] if item.lettered else [f"Answer {', '.join(item.options[:-1])} or {item.options[-1]}."]
+    return "\n\n".join([*told, *([item.context] if item.context else []), _listed(item, "top-token")])
+
+
+def _listed(item: Item, mode: Mode) -> str:
+    if not item.lettered or mode == "option-text":
+        return item.question
+    listed = (f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+    return "\n".join([f"{item.question}\n\nOptions:", *listed])
 
 
 def completions(item: Item, mode: Mode) -> list[str]:

@@ -1,5 +1,7 @@
-"use strict";
 // How far each rater has come, looked up again every 15 seconds.
+
+import { ask, say, token } from "./common.js";
+import { at, make } from "./web.js";
 
 function row(rater) {
   const bar = make("progress", { max: rater.total || 1, value: rater.done, "aria-label": `Votes of ${rater.rater}` });

@@ -1,5 +1,7 @@
-"use strict";
 // One pair after the other: what is entered is kept in this browser until it is voted, and the server decides what comes next.
+
+import { ask, say, token } from "./common.js";
+import { at, make, measure } from "./web.js";
 
 let study = null; // as /api/study describes it
 let pair = null; // the one in view
@@ -16,7 +18,7 @@ function radio(name, value, text, extra = "") {
 
 function scale(axis) {
   const side = (letter) => make("fieldset", { id: `${axis.key}-${letter}` },
-    make("legend", {}, make("span", { class: "long" }, `${axis.title}, answer `), letter.toUpperCase()),
+    make("legend", {}, make("span", { class: "unseen" }, `${axis.title}, answer `), letter.toUpperCase()),
     make("div", { class: "choices" }, ...axis.options.map((option, place) => radio(`${axis.key}-${letter}`, place, option)),
       radio(`${axis.key}-${letter}`, UNSURE, "Cannot tell", UNSURE)));
   return make("section", { class: "scale", "aria-labelledby": `${axis.key}-head` },
@@ -189,9 +191,7 @@ at("back").addEventListener("click", () => {
   else scrollTo(0, left);
 });
 // What sticks below the notice must know its height, and what is reached by keyboard must not come to lie under what sticks.
-for (const name of ["notice", "answers"]) {
-  new ResizeObserver(() => document.documentElement.style.setProperty(`--${name}`, `${at(name).offsetHeight}px`)).observe(at(name));
-}
+measure("top", "answers");
 addEventListener("pagehide", () => { if (pair && !at("pair").hidden && localStorage.getItem(memory())) remember(); });
 addEventListener("hashchange", () => location.reload());
 

@@ -19,7 +19,8 @@ class Ask:
     """One answer that is wanted of an engine.
 
     prompt: text, token ids, or a conversation where the engine's own chat template is to be laid on; tokens: at most this many;
-    logprobs: how many of the likeliest tokens to name beside each one written, None for none at all; echo: begin with the prompt.
+    logprobs: how many of the likeliest tokens to name beside each one written, None for none at all; echo: begin with the prompt; bias:
+    what is added to the logits of tokens, by their ids.
     """
 
     prompt: str | Sequence[int] | Sequence[Turn]
@@ -32,6 +33,7 @@ class Ask:
     seed: int | None = None
     logprobs: int | None = None
     echo: bool = False
+    bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import httpx
-
 from medloom.model.gguf_file import open_gguf
 
 from .control import GUARD, stretches
 from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, too_long
-from .events import events, reading
 from .process import ChildProcess, environment
+from .wire import GONE, events, posted
 
 READ_OUT = (3, 4)  # kinds of token that llama.cpp reads out of a text, control and user-defined, as GGUF numbers them
 MOST_TOLD = 256  # likeliest tokens that `next_token` names
@@ -77,12 +75,6 @@ class LlamaCpp(ChildProcess):
         texts, kinds = head.value("tokenizer.ggml.tokens") or (), head.value("tokenizer.ggml.token_type") or ()
         return tuple(str(text) for text, kind in zip(texts, kinds, strict=False) if int(kind) in READ_OUT and len(str(text)) > 1)
 
-    @cached_property
-    def _client(self) -> httpx.AsyncClient:
-        # llama.cpp's server closes a kept connection whenever it likes; a fresh one on loopback costs less than a failed request.
-        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5), trust_env=False, headers={"Authorization": f"Bearer {self.key}"},
-                                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
-
     async def stream(self, ask: Ask) -> AsyncGenerator[list[Piece], None]:
         """See Engine."""
         prompt = await self._prompt(ask)
@@ -90,16 +82,15 @@ class LlamaCpp(ChildProcess):
             yield [first := await self._echoed(ask, prompt)]
             if first.reason:
                 return
-        with reading():
-            async with self._client.stream("POST", f"{self.url}/completion", json={**_body(ask, prompt), "stream": True}) as response:
-                if response.status_code != 200:
-                    _checked(response.status_code, await response.aread())
-                async for batch in events(response):
-                    pieces = [_piece(_event(data), ask.logprobs) for data in batch]
-                    yield pieces
-                    if pieces[-1].reason:
-                        return
-        raise Broken("the engine broke off; it is being started again")
+        async with posted(self.url, "/completion", {**_body(ask, prompt), "stream": True}, self.key) as response:
+            if response.status != 200:
+                _checked(response.status, await response.body())
+            async for batch in events(response.parts()):
+                pieces = [_piece(_event(data), ask.logprobs) for data in batch]
+                yield pieces
+                if pieces[-1].reason:
+                    return
+        raise Broken(GONE)
 
     async def whole(self, ask: Ask) -> Piece:
         """See Engine."""
@@ -167,17 +158,19 @@ class LlamaCpp(ChildProcess):
         return Piece(text, tokens, None if ask.tokens else "length", len(ids), 0)
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        with reading():
-            response = await self._client.post(f"{self.url}{path}", json=body)
-        return _checked(response.status_code, response.content)
+        async with posted(self.url, path, body, self.key) as response:
+            return _checked(response.status, await response.body())
 
 
 def _body(ask: Ask, prompt: str | list[int]) -> dict[str, Any]:
-    """OpenAI's sampling and no other: llama.cpp cuts the tail of its own accord."""
-    return {"prompt": prompt, "n_predict": ask.tokens, "temperature": ask.temperature, "top_p": ask.top_p, "top_k": 0, "min_p": 0.0,
+    """OpenAI's sampling and no other: llama.cpp cuts the tail of its own accord, and takes the top_p before the temperature."""
+    penalised = ["penalties"] if ask.presence or ask.frequency else []
+    return {"prompt": prompt, "n_predict": ask.tokens, "temperature": ask.temperature, "top_p": ask.top_p, "top_k": 1,
+            "samplers": penalised + (["temperature", "top_p"] if ask.temperature else ["top_k"]),
             "presence_penalty": ask.presence, "frequency_penalty": ask.frequency, "stop": list(ask.stop),
             # What was asked before must not show in the last bits of what is to repeat itself.
             "cache_prompt": ask.seed is None and ask.logprobs is None,
+            **({"logit_bias": [list(pair) for pair in ask.bias]} if ask.bias else {}),
             **({} if ask.seed is None else {"seed": ask.seed}), **({} if ask.logprobs is None else {"n_probs": max(1, ask.logprobs)})}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +16,9 @@ import httpx
 from medloom.ledger import Refusal
 
 from .engine import Ask, Broken, Busy, Piece, Refused, Scored, Starting, Turn, Unable, Written
-from .events import events, reading
+from .wire import events
 
 log = logging.getLogger("medloom.serve")
-MOST_TOLD = 20  # likeliest tokens that such servers name
 LOOK = 2.0  # seconds between two looks at whether it is there
 WAIT = 10.0  # seconds that it may take to say what it serves
 
@@ -26,10 +26,11 @@ WAIT = 10.0  # seconds that it may take to say what it serves
 class Upstream:
     """One model of a server. `model`: what the server calls it, by default its only one; `key`: sent as the bearer token.
 
-    slots: requests that are sent to it at once.
+    slots: requests that are sent to it at once; `told`: how many of the likeliest tokens such servers name at most.
     """
 
     kind = "upstream"
+    told = 20
 
     def __init__(self, url: str, model: str | None = None, *, key: str | None = None, slots: int, context: int | None = None) -> None:
         parts = urlsplit(url)
@@ -94,11 +95,11 @@ class Upstream:
         path, body = self._request(ask)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         reason: str | None = None
-        with reading():
+        with _reading():
             async with self._client.stream("POST", self.url + path, json=body) as response:
                 if response.status_code != 200:
                     _checked(response, await response.aread())
-                async for batch in events(response):
+                async for batch in events(response.aiter_bytes()):
                     pieces = []
                     for data in batch:
                         if data == b"[DONE]":
@@ -133,7 +134,7 @@ class Upstream:
 
     async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
         """See Engine."""
-        tokens = (await self.whole(Ask(prompt, 1, temperature=0, logprobs=min(count, MOST_TOLD)))).tokens
+        tokens = (await self.whole(Ask(prompt, 1, temperature=0, logprobs=min(count, self.told)))).tokens
         return {scored.text: scored.logprob for token in tokens[:1] for scored in reversed(token.top) if scored.logprob is not None}
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
@@ -157,6 +158,7 @@ class Upstream:
         body: dict[str, Any] = {
             "model": self.model, "max_tokens": ask.tokens, "temperature": ask.temperature, "top_p": ask.top_p,
             "presence_penalty": ask.presence, "frequency_penalty": ask.frequency, **({"stop": list(ask.stop)} if ask.stop else {}),
+            **({"logit_bias": {str(token): value for token, value in ask.bias}} if ask.bias else {}),
             **({} if ask.seed is None else {"seed": ask.seed})}
         if not isinstance(ask.prompt, str) and not all(isinstance(part, int) for part in ask.prompt):
             told = {} if ask.logprobs is None else {"logprobs": True, "top_logprobs": ask.logprobs}
@@ -165,11 +167,20 @@ class Upstream:
         return "/v1/completions", {**body, "prompt": ask.prompt, **told, **({"echo": True} if ask.echo else {})}
 
     async def _post(self, path: str, body: dict[str, Any], *, unable: str | None = None) -> dict[str, Any]:
-        with reading():
+        with _reading():
             response = await self._client.post(self.url + path, json=body)
         if unable is not None and response.status_code in (404, 405, 501):
             raise Unable(unable)
         return _checked(response, response.content)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What goes wrong with the connection is Broken."""
+    try:
+        yield
+    except httpx.HTTPError:
+        raise Broken("the server behind this one broke off") from None
 
 
 def _event(data: bytes) -> dict[str, Any]:

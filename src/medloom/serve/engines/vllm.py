@@ -37,6 +37,7 @@ from .upstream import Upstream
 
 NAME = "model"  # what vLLM calls it; clients never see that
 COMMAND = "MEDLOOM_VLLM"  # the variable that names the command
+MOST_TOLD = 256  # likeliest tokens that `next_token` names
 CAUSE = re.compile(r"Value error, (.+?)(?: \[type=|$)|(?:^|[\s.])\w*(?:Error|Exception): (?!\d+ validation error)(.+)|: error: (.+)")
 
 
@@ -68,7 +69,8 @@ class Vllm(ChildProcess):
         words = [sys.executable, "-I", vllm_child.__file__, *command(), "serve", str(self.folder.resolve()), "--host", "127.0.0.1",
                  "--port", str(port), "--served-model-name", NAME, "--max-model-len", str(self.context), "--max-num-seqs", str(self.slots),
                  # Sampling is what the request says, and nothing that a file in the folder adds to it.
-                 "--generation-config", "vllm", "--return-tokens-as-token-ids", "--uvicorn-log-level", "warning", "--disable-log-stats"]
+                 "--generation-config", "vllm", "--max-logprobs", str(MOST_TOLD), "--return-tokens-as-token-ids",
+                 "--uvicorn-log-level", "warning", "--disable-log-stats"]
         if _dtype(self.folder) == "float32":
             words += ["--dtype", "float32"]  # vLLM would halve them
         self._server = _Server(f"http://127.0.0.1:{port}", self._reading, key=self.key, slots=self.slots, context=self.context)
@@ -186,6 +188,8 @@ class _Reading:
 
 class _Server(Upstream):
     """vLLM, asked with what the folder tells."""
+
+    told = MOST_TOLD
 
     def __init__(self, url: str, reading: _Reading, *, key: str, slots: int, context: int | None) -> None:
         super().__init__(url, NAME, key=key, slots=slots, context=context)

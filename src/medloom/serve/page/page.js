@@ -1,176 +1,184 @@
-"use strict";
-// The whole page: asks the API of the server it came from, and nobody else.
+// The page's course: which model, what is asked of it, and what comes of it.
 
-const at = (id) => document.getElementById(id);
-const turns = []; // of the conversation, as the API takes them
-let model = null; // as /v1/models describes it
+import { hold, models } from "./api.js";
+import { hear, prepare } from "./asking.js";
+import { clear, exchanges, keep, load } from "./conversation.js";
+import { copy, download, json, markdown } from "./saving.js";
+import { fields, recall, remember, sampling, show } from "./settings.js";
+import { countdown, drawAll, open } from "./view.js";
+import { at, complain, make, measure, tab } from "./web.js";
+import { ending } from "./words.js";
+
+const CODE = ["SHA-256", "Form of a question", "Stops before"];
+const CHOSEN = "medloom-model";
+const form = at("ask");
+let served = []; // the models, as /v1/models describes them
+let model = null; // the one that is asked
 let running = null; // AbortController of the answer under way
 
-const mode = () => document.querySelector("input[name=mode]:checked").value;
-const say = (text, bad = false) => { at("status").textContent = text; at("status").classList.toggle("bad", bad); };
+const say = (text) => { at("status").textContent = text; };
 
-function headers() {
-  const key = at("key").value || sessionStorage.getItem("medloom-key") || "";
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-}
-
-async function complaint(response) {
-  try { return (await response.json()).error.message; } catch { return `the server answered ${response.status}`; }
-}
+// ---- which model
 
 async function describe() {
-  const response = await fetch("v1/models", { headers: headers() });
-  if (response.status === 401) {
-    at("key-field").hidden = false;
-    document.querySelector(".settings").open = true;
-    at("key").focus();
-    say("This server needs an API key: give it under Settings.", true);
-    return;
-  }
-  if (!response.ok) throw new Error(await complaint(response));
-  model = (await response.json()).data[0];
-  const about = model.metadata;
-  at("model").textContent = about.name === model.id ? model.id : `${about.name} (${model.id})`;
-  at("digest").textContent = about.sha256 ? `sha256 ${about.sha256.slice(0, 12)}…` : "";
-  at("digest").title = about.sha256 ? `SHA-256 of the model file: ${about.sha256}` : "";
-  at("notice-full").textContent = about.notice;
-  at("form").textContent = about.template.form;
-  at("tokens").max = about.context;
-  at("tokens").value = Math.min(256, Math.floor(about.context / 2));
-  say("");
-}
-
-// Adds a turn to the log and returns the place where its text grows; what was given stands before it, in another shade.
-function show(who, kind, given, text) {
-  const turn = document.createElement("article");
-  turn.className = `turn ${kind}`;
-  const head = document.createElement("h2");
-  head.textContent = who;
-  const body = document.createElement("p");
-  const [before, place] = [document.createElement("span"), document.createElement("span")];
-  before.className = "given";
-  before.textContent = given;
-  place.textContent = text;
-  body.append(before, place);
-  turn.append(head, body);
-  at("log").append(turn);
-  follow();
-  return place;
-}
-
-function follow() { at("log").scrollTop = at("log").scrollHeight; }
-
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    held += value;
-    const parts = held.split("\n\n");
-    held = parts.pop();
-    for (const part of parts) if (part.startsWith("data: ")) yield part.slice(6);
-  }
-}
-
-async function ask(text) {
-  const chat = mode() === "chat";
-  const body = { model: model.id, stream: true, stream_options: { include_usage: true }, temperature: Number(at("temperature").value),
-    max_tokens: Number(at("tokens").value), ...(at("seed").value ? { seed: Number(at("seed").value) } : {}) };
-  // A base model knows no turns: each question stands alone.
-  const history = model.metadata.template.name === "file" ? turns : [];
-  if (chat) body.messages = [...history, { role: "user", content: text }];
-  else body.prompt = text;
-  if (chat) show("You", "user", "", text);
-  at("log").setAttribute("aria-busy", "true"); // a screen reader waits for the whole answer
-  running = new AbortController();
-  const began = performance.now();
-  let first = 0, answer = "", place = null, usage = null, whole = false, reason = "";
   try {
-    const response = await fetch(chat ? "v1/chat/completions" : "v1/completions",
-      { method: "POST", headers: headers(), body: JSON.stringify(body), signal: running.signal });
-    if (!response.ok) throw new Error(await complaint(response));
-    place = show(model.id, "model", chat ? "" : text, "");
-    for await (const data of events(response)) {
-      if (data === "[DONE]") { whole = true; break; }
-      const event = JSON.parse(data);
-      if (event.error) throw new Error(event.error.message);
-      if (event.usage) usage = event.usage;
-      for (const choice of event.choices) {
-        const piece = chat ? choice.delta.content || "" : choice.text;
-        reason = choice.finish_reason || reason;
-        if (!piece) continue;
-        first = first || performance.now();
-        answer += piece;
-        place.textContent = answer;
-        follow();
-      }
-    }
-    if (!whole) throw new Error("the answer broke off");
-    if (!answer) place.textContent = " (the model ends here without a word)";
-    say(reason === "length" ? "The answer reached the longest length allowed." : "");
-    if (chat) turns.push({ role: "user", content: text }, { role: "assistant", content: answer || " " });
+    served = await models();
   } catch (error) {
-    if (error.name === "AbortError") say("Stopped.");
-    else say(`No answer: ${error.message}`, true);
+    if (error.status === 401) return door(at("key").value ? "The server does not know this key." : "");
+    const again = make("button", { type: "button" }, "Try again");
+    again.addEventListener("click", describe);
+    return complain(`The models cannot be looked up: ${error.message}.`, again);
   }
-  if (place && usage && first) {
-    const figures = document.createElement("p");
-    figures.className = "figures";
-    const seconds = (performance.now() - first) / 1000;
-    const speed = seconds > 0.05 ? `, ${Math.round(usage.completion_tokens / seconds)} tokens/s` : "";
-    figures.textContent = `${usage.completion_tokens} tokens, first after ${Math.round(first - began)} ms${speed}`;
-    place.parentElement.after(figures);
-    follow();
-  }
-  at("log").setAttribute("aria-busy", "false");
-  running = null;
+  at("door").hidden = true;
+  at("ask").hidden = at("log").hidden = false;
+  at("empty").hidden = exchanges.length > 0;
+  at("models").replaceChildren(...served.map(({ id }) => make("option", {}, id)));
+  at("choose").hidden = served.length < 2;
+  at("model").hidden = served.length > 1;
+  choose(served.find(({ id }) => id === tab.getItem(CHOSEN)) ?? served[0]);
+  performance.mark("ready");
 }
 
-at("ask").addEventListener("submit", async (event) => {
+function choose(one) {
+  model = one;
+  const { name, file, bytes, sha256, engine, context, template, abstention, notice } = one.metadata;
+  at("models").value = at("model").textContent = one.id;
+  document.title = `${one.id} – Medloom`;
+  at("digest").textContent = sha256 ? `sha256 ${sha256.slice(0, 12)}` : "sha256 not told";
+  at("about").hidden = at("notice").querySelector("details").hidden = false;
+  at("template").textContent = `template ${template.name}`;
+  at("notice-full").textContent = notice;
+  const facts = {
+    Name: name, File: file && [file, bytes && `${(bytes / 1e6).toFixed(1)} MB`].filter(Boolean).join(", "),
+    "SHA-256": sha256 ?? "not told by the server behind", Engine: engine,
+    Context: context && `${context} tokens, question and answer together`, Template: template.name, "Form of a question": template.form,
+    "Stops before": template.stop.map((stop) => JSON.stringify(stop)).join(", ") || "what the template says",
+    Turns: template.turns ? "the conversation is sent along" : "each question stands alone",
+    Abstains: abstention && `where it is less sure of a choice than ${abstention.threshold}, set on ${abstention.questions} questions for a risk of ${abstention.risk}`,
+    API: `${new URL("v1", location.href)}, in OpenAI’s form`,
+  };
+  at("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).map(([key, value]) =>
+    make("div", {}, make("dt", {}, key), make("dd", {}, CODE.includes(key) ? make("code", {}, value) : value))));
+  if (context) fields.max_tokens.max = context;
+  if (context && Number(fields.max_tokens.value) > context) fields.max_tokens.value = Math.floor(context / 2);
+  at("manner").textContent = `${template.turns ? "It is sent the conversation so far with each question." : "It knows no turns: each question stands alone."} `
+    + `A question reaches it in the form “${template.name}”, which stands above under About this model.`;
+  show();
+}
+
+function door(said) {
+  at("door").hidden = false;
+  at("ask").hidden = at("log").hidden = at("empty").hidden = true;
+  at("door-said").textContent = said;
+  at("key").value = "";
+  at("key").focus();
+}
+
+// ---- one answer
+
+async function ask(exchange) {
+  const request = prepare(exchange, model, sampling());
+  const { answer } = request;
+  exchange.answers = [...exchange.answers.filter(({ text, ended }) => text || ended === "stop"), answer];
+  running = new AbortController();
+  busy(true);
+  const place = open(exchange);
+  let refusal = null;
+  try {
+    refusal = await hear(request, running.signal, { ...place, queued: (ahead) => { if (ahead) say(`${ahead} before you in the queue.`); } });
+  } finally {
+    running = null;
+    place.settle();
+    busy(false);
+    store();
+  }
+  say(ending(answer) || "The answer is complete.");
+  if (refusal) countdown(refusal.wait, () => say("You can try again now."));
+  if (refusal?.status === 401) door("The server does not know the key any more.");
+}
+
+function busy(yes) {
+  const held = document.activeElement.matches(yes ? "#send, .again" : "#stop"); // the button that goes away
+  at("send").hidden = yes;
+  at("stop").hidden = !yes;
+  for (const id of ["save-md", "save-json", "clear"]) at(id).disabled = yes || !exchanges.length;
+  if (held) (yes ? at("stop") : at("input")).focus();
+}
+
+function store() {
+  try {
+    keep();
+  } catch {
+    complain("The conversation has become too long for this browser to keep over a reload. Save it as a file.");
+  }
+}
+
+// ---- what the reader does
+
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = at("input").value;
   if (running || !text.trim()) return;
-  try {
-    if (at("key").value) sessionStorage.setItem("medloom-key", at("key").value);
-    if (!model) await describe();
-    if (!model) return;
-    at("send").disabled = true;
-    at("stop").hidden = false;
-    say("Waiting for the model…");
-    at("input").value = "";
-    await ask(text);
-  } catch (error) {
-    say(`No answer: ${error.message}`, true);
-  } finally {
-    at("send").disabled = false;
-    at("stop").hidden = true;
-    at("input").focus();
+  if (!model) await describe();
+  if (!model) return;
+  at("input").value = "";
+  remember();
+  const exchange = { mode: fields.mode.value, text, answers: [] };
+  exchanges.push(exchange);
+  await ask(exchange);
+});
+form.addEventListener("invalid", () => { at("settings").open = true; }, true); // a field that cannot be seen cannot be put right
+form.addEventListener("input", () => { remember(); show(); });
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") running?.abort();
+  if (event.target !== at("input") || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form.requestSubmit();
+});
+at("stop").addEventListener("click", () => running?.abort());
+at("models").addEventListener("change", () => {
+  choose(served.find(({ id }) => id === at("models").value));
+  tab.setItem(CHOSEN, model.id);
+});
+at("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  hold(at("key").value.trim());
+  return describe();
+});
+at("log").addEventListener("click", async (event) => {
+  const act = event.target.dataset.act;
+  const exchange = exchanges[[...at("log").children].indexOf(event.target.closest(".exchange"))];
+  if (act === "again" && !running && model) await ask(exchange);
+  if (act === "copy") {
+    await copy(exchange.answers.at(-1).text);
+    event.target.focus();
+    event.target.textContent = "Copied";
+    say("Copied.");
+    setTimeout(() => { event.target.textContent = "Copy"; }, 2000);
   }
 });
-
-at("input").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    at("ask").requestSubmit();
-  }
-});
-
-at("stop").addEventListener("click", () => { if (running) running.abort(); });
-
 at("clear").addEventListener("click", () => {
-  if (running) running.abort();
-  turns.length = 0;
-  at("log").replaceChildren();
-  say("");
+  if (!confirm("Clear the conversation? It is kept nowhere else.")) return;
+  clear();
+  drawAll();
+  busy(false);
   at("input").focus();
 });
+at("save-md").addEventListener("click", () => download(markdown(model.metadata.notice), "text/markdown", "md"));
+at("save-json").addEventListener("click", () => download(json(model.metadata.notice), "application/json", "json"));
+addEventListener("pagehide", () => { if (running) store(); });
 
-for (const choice of document.querySelectorAll("input[name=mode]")) {
-  choice.addEventListener("change", () => { at("input-label").textContent = mode() === "chat" ? "Question" : "Text to go on from"; });
+// ---- begin
+
+measure("top", "ask");
+recall();
+try {
+  load();
+  drawAll();
+} catch {
+  clear();
+  complain("What this tab kept of a conversation cannot be read. It begins anew.");
 }
-
-window.addEventListener("error", (event) => say(`The page failed: ${event.message}`, true));
-window.addEventListener("unhandledrejection", (event) => say(`The page failed: ${event.reason}`, true));
-at("log").dataset.empty = "Answers appear here.";
-describe().catch((error) => say(`The server does not answer: ${error.message}`, true));
+busy(false);
+show();
+describe();
