@@ -345,13 +345,16 @@ class TestVllm:
     """The real one, held against our own network on the same folder."""
 
     def test_scores_a_prompt_as_our_network_does(self, real: Vllm, trained: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
-        ids = load_tokenizer(trained).encode(TEXT, bos=True)[:CONTEXT - 8]
-        piece = whole(real, Ask(ids, 0, temperature=0, logprobs=2, echo=True))
+        ids = load_tokenizer(trained).encode(TEXT, bos=True)
+        piece = whole(real, Ask(TEXT, 0, temperature=0, logprobs=2, echo=True))
         assert len(piece.tokens) == len(ids) and piece.tokens[0].logprob is None
         ours = chances(ids)[torch.arange(len(ids) - 1), ids[1:]].tolist()
         assert [token.logprob for token in piece.tokens[1:]] == pytest.approx(ours, abs=1e-4)
         assert (piece.reason, piece.read, piece.written) == ("length", len(ids), 0)
         assert "".join(token.text for token in piece.tokens[1:]) == f" {TEXT}"
+        assert piece.text == TEXT
+        ask = Ask(TEXT, 4, temperature=0, echo=True)
+        assert "".join(part.text for part in said(real, ask)) == whole(real, ask).text
 
     def test_writes_what_our_network_writes(self, real: Vllm, trained: Path, chances: Callable[[list[int]], torch.Tensor]) -> None:
         tokenizer = load_tokenizer(trained)

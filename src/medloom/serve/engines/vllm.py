@@ -197,12 +197,15 @@ class _Server(Upstream):
 
     async def stream(self, ask: Ask) -> AsyncGenerator[list[Piece], None]:
         """See Engine."""
+        first = True
         async for pieces in super().stream(self._cut(ask)):
-            yield [self._named(piece) for piece in pieces]
+            named = [self._named(piece) for piece in pieces]
+            yield [_as_given(ask, named[0]), *named[1:]] if first else named
+            first = False
 
     async def whole(self, ask: Ask) -> Piece:
         """See Engine."""
-        piece = self._named(await super().whole(self._cut(ask)))
+        piece = _as_given(ask, self._named(await super().whole(self._cut(ask))))
         return piece if ask.tokens else replace(piece, written=0)  # vLLM writes one that it does not show
 
     def _cut(self, ask: Ask) -> Ask:
@@ -218,6 +221,12 @@ class _Server(Upstream):
         named = self._reading.named
         return replace(piece, tokens=tuple(Written(told.text, told.bytes, told.logprob, tuple(map(named, token.top)))
                                            for token in piece.tokens for told in [named(token)]))
+
+
+def _as_given(ask: Ask, piece: Piece) -> Piece:
+    """An echoed prompt without what vLLM writes before it, the beginning token."""
+    at = piece.text.find(ask.prompt) if ask.echo and isinstance(ask.prompt, str) else 0
+    return replace(piece, text=piece.text[at:]) if at > 0 else piece
 
 
 def _messages(turns: Sequence[Turn]) -> list[Message]:
