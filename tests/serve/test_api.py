@@ -159,6 +159,20 @@ def test_a_body_beyond_the_limit_is_not_read(client: httpx.Client) -> None:
     assert client.post(COMPLETION, content=chunks, headers={"content-type": "application/json"}).status_code == 413
 
 
+def test_a_head_without_end_is_not_held(server: Any) -> None:
+    import socket
+
+    host, port = server.url.removeprefix("http://").split(":")
+    for head in (b"X-Long: " + b"a" * 200_000, b"".join(b"X-%d: a\r\n" % number for number in range(20_000))):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            try:
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + head)
+                said = connection.recv(100)
+            except ConnectionError:  # it was cut before all was sent
+                continue
+            assert said.startswith(b"HTTP/1.1 431")
+
+
 def test_wrong_paths_methods_and_kinds(client: httpx.Client) -> None:
     assert client.get("/v1/nothing").status_code == 404
     assert client.get("/v1/models/other").status_code == 404

@@ -83,7 +83,8 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     assert (one["earlier"], new["earlier"]) == (0, 1), "how many exchanges were sent along"
     written = saved(page, "md")
     assert KEY not in written
-    told = (NOTICE, facts["sha256"], facts["template"]["form"], first, before, after, "How often?", '"seed":8', one["asked"], f"{one['figures']['completion_tokens']} tokens")
+    told = (NOTICE, facts["sha256"], facts["template"]["form"], first, before, after, "How often?", '"seed":8', one["asked"],
+            f"{one['figures']['completion_tokens']} tokens")
     for part in told:
         assert part in written, part
 
