@@ -114,6 +114,10 @@ USER = {"role": "user", "content": "a"}
     (COMPLETION, {"prompt": ""}, 400, "prompt"),
     (COMPLETION, {"prompt": ["a", 1]}, 400, "prompt"),
     (COMPLETION, {"prompt": [[]]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [1, 320]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [1, 300, 2, 300], "echo": True, "logprobs": 1}, 400, "echo"),
+    (COMPLETION, {"prompt": "a", "logprobs": 21}, 400, "logprobs"),
+    (COMPLETION, {"prompt": "a", "logit_bias": {"5": 101}}, 400, None),
     (COMPLETION, {"prompt": [1, -1]}, 400, "prompt"),
     (COMPLETION, {"prompt": "a", "max_tokens": 0}, 400, "max_tokens"),
     (COMPLETION, {"prompt": "a", "max_tokens": 10**9}, 400, "max_tokens"),
@@ -133,6 +137,9 @@ USER = {"role": "user", "content": "a"}
     (CHAT, {"messages": [USER, {"role": "assistant", "content": "b"}]}, 400, "messages"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, 400, None),
     (CHAT, {"messages": [USER], "tools": []}, 400, "tools"),
+    (CHAT, {"messages": [USER], "top_logprobs": 2}, 400, "top_logprobs"),
+    ("/v1/embeddings", {"input": "a"}, 400, None),
+    ("/v1/embeddings", {"input": []}, 400, "input"),
 ])
 def test_bad_requests_name_the_field(client: httpx.Client, path: str, body: Any, status: int, named: str | None) -> None:
     response = client.post(path, json=body)
