@@ -50,6 +50,7 @@ class LlamaCpp(ChildProcess):
         """See Engine. The file is looked at before each start, for the child itself does not look."""
         open_gguf(self.model)
         super().start()
+        _ = self.control, self._ends  # a large vocabulary takes its time, which no request should wait for
 
     def _launch(self, noise: IO[bytes]) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-m", "medloom.serve.engines.llama_cpp_child"], stdin=subprocess.PIPE,
