@@ -6,8 +6,8 @@ A model with a chat template of its own is asked through it; one without is a ba
 
 from __future__ import annotations
 
+import asyncio
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Refusal
+from .model.gguf_file import open_gguf
 from .review import Asked, Writer, Written
+from .serve import Offer, Settings, opened
+from .serve.engines import Ask, Broken, LlamaCpp, Refused, Starting, Turn
+from .serve.templates import PLAIN
 
 if TYPE_CHECKING:
     from .evaluate.engines.server_client import Client
-    from .model import Message
     from .review import Candidate, Sampling
+    from .serve.models import Model
 
-PLAIN = "plain"
-PLAIN_STOPS = ("\nQuestion:", "\n\n")
-ONLY_TEMPERATURE = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0}  # llama.cpp cuts the tail of its own accord
 AT_A_TIME = 4  # requests to a server, which batches them
 FOLDER_BATCH = 4  # answers of our own network written together; a kill loses at most these
 
@@ -54,7 +55,7 @@ class FolderWriter:
         self._template = load_template("tokenizer", folder) if has_template(folder) else None
         self._end = self._template.turn_end() if self._template is not None else None
         self._engine = engine
-        self.template = _named(self._template.source) if self._template is not None else PLAIN
+        self.template = _named(self._template.source) if self._template is not None else PLAIN.name
         self.sha256: str | None = engine.identity()
         self.served_as: str | None = None
 
@@ -62,7 +63,7 @@ class FolderWriter:
         """See Writer."""
         from .evaluate import Sampling as Settings
 
-        settings = Settings(tokens=sampling.tokens, temperature=sampling.temperature, stop=PLAIN_STOPS if self._template is None else ())
+        settings = Settings(tokens=sampling.tokens, temperature=sampling.temperature, stop=PLAIN.stop if self._template is None else ())
         for start in range(0, len(asked), FOLDER_BATCH):
             batch = asked[start:start + FOLDER_BATCH]
             prompts = [self._prompt(one.question, system) for one in batch]
@@ -75,8 +76,8 @@ class FolderWriter:
 
     def _prompt(self, question: str, system: str) -> list[int]:
         if self._template is not None:
-            return self._template.encode(_messages(question, system), opened=True)[0]
-        (ids,) = self._engine.encode([_plain(question, system)])
+            return self._template.encode([{**turn} for turn in _messages(question, system)], opened=True)[0]
+        (ids,) = self._engine.encode([PLAIN.text(_messages(question, system))])
         return list(ids)
 
     def _until_turn_end(self, ids: tuple[int, ...], text: str, ended: bool) -> Written:
@@ -86,36 +87,51 @@ class FolderWriter:
         return Written(text, not ended)
 
 
-class ServerWriter:
-    """OpenAI's API: of any server, or of llama.cpp's in this process for a GGUF file. The plain form is asked for as a completion.
+class FileWriter:
+    """A GGUF file, asked as `medloom serve` asks it."""
 
-    `more` goes into every request beside what OpenAI knows.
-    """
-
-    def __init__(self, client: Client, *, model: str | None, template: str, digest: str | None, at_a_time: int,
-                 more: dict[str, Any] | None = None) -> None:
-        self._client, self._model, self._at_a_time, self._more = client, model, at_a_time, more or {}
-        self.template, self.sha256, self.served_as = template, digest, model
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        template = open_gguf(Path(model.engine.model)).value("tokenizer.chat_template") if isinstance(model.engine, LlamaCpp) else None
+        self.template = _named(template) if template else PLAIN.name
+        self.sha256: str | None = model.facts["sha256"]
+        self.served_as: str | None = None
 
     def write(self, asked: Sequence[Asked], system: str, sampling: Sampling) -> Iterator[Written]:
         """See Writer."""
-        with ThreadPoolExecutor(self._at_a_time) as pool:
-            for start in range(0, len(asked), self._at_a_time):
-                yield from pool.map(lambda one: self._one(one, system, sampling), asked[start:start + self._at_a_time])
+        with asyncio.Runner() as runner:
+            for one in asked:
+                ask = Ask(self._model.prompt(_messages(one.question, system)), sampling.tokens, sampling.temperature,
+                          stop=self._model.template.stop, seed=one.seed)
+                try:
+                    piece = runner.run(self._model.engine.whole(ask))
+                except Refused as refused:
+                    raise Refusal(f"{self._model.name}: refuses question {one.id} ({refused.message})") from None
+                except (Broken, Starting):
+                    raise Refusal(f"{self._model.name}: llama.cpp ended at question {one.id}; free some memory, and go on") from None
+                yield Written(piece.text, piece.reason == "length")
+
+
+class ServerWriter:
+    """OpenAI's API of any server, which lays on what template it will."""
+
+    def __init__(self, client: Client, model: str, digest: str | None) -> None:
+        self._client, self.template, self.sha256 = client, "server", digest
+        self.served_as: str | None = model
+
+    def write(self, asked: Sequence[Asked], system: str, sampling: Sampling) -> Iterator[Written]:
+        """See Writer."""
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            for start in range(0, len(asked), AT_A_TIME):
+                yield from pool.map(lambda one: self._one(one, system, sampling), asked[start:start + AT_A_TIME])
 
     def _one(self, one: Asked, system: str, sampling: Sampling) -> Written:
         from .evaluate.engines.server_client import Said
 
-        body: dict[str, Any] = {**self._more, "max_tokens": sampling.tokens, "temperature": sampling.temperature, "seed": one.seed}
-        if self._model is not None:
-            body["model"] = self._model
+        body = {"model": self.served_as, "messages": _messages(one.question, system), "max_tokens": sampling.tokens,
+                "temperature": sampling.temperature, "seed": one.seed}
         try:
-            if self.template == PLAIN:
-                body |= {"prompt": _plain(one.question, system), "stop": list(PLAIN_STOPS)}
-                choice = self._client.post("/v1/completions", body)["choices"][0]
-                return Written(choice["text"], choice["finish_reason"] == "length")
-            reply = self._client.post("/v1/chat/completions", {**body, "messages": _messages(one.question, system)})
-            choice = reply["choices"][0]
+            choice = self._client.post("/v1/chat/completions", body)["choices"][0]
             return Written(choice["message"]["content"] or "", choice["finish_reason"] == "length")
         except Said as said:
             # Some servers repeat what they were asked, and a question belongs in no log.
@@ -134,32 +150,9 @@ def _in_folder(folder: Path) -> Iterator[FolderWriter]:
         yield FolderWriter(folder, engine)
 
 
-def _in_file(path: Path) -> Iterator[ServerWriter]:
-    import xllamacpp
-
-    from .evaluate.engines.server_client import Client
-    from .model.gguf_file import gguf_digest, open_gguf
-
-    template = open_gguf(path).value("tokenizer.chat_template")
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.n_parallel = str(path), 0, 1
-    # llama.cpp's threads spin as they wait, and lose much where they must share a core.
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = max(1, (os.cpu_count() or 2) - 1)
-    settings.warmup, settings.verbosity, settings.use_jinja = False, -1, True
-    settings.hostnames, settings.port = ["127.0.0.1"], 0
-    key = secrets.token_hex(16)
-    settings.api_keys = [key]
-    try:
-        server = xllamacpp.Server(settings)
-    except Exception as error:  # RuntimeError and plain Exception alike
-        raise Refusal(f"{path}: llama.cpp cannot load it ({error}); export it again") from error
-    client = Client(server.listening_address, key, connections=1)
-    try:
-        yield ServerWriter(client, model=None, template=_named(template) if template else PLAIN, digest=gguf_digest(path), at_a_time=1,
-                           more=ONLY_TEMPERATURE)
-    finally:
-        client.close()
-        del server  # its destructor ends the threads and gives back the memory
+def _in_file(path: Path) -> Iterator[FileWriter]:
+    with opened(Offer(str(path), path), Settings(slots=1)) as model:
+        yield FileWriter(model)
 
 
 def _on_server(url: str, model: str | None) -> Iterator[ServerWriter]:
@@ -171,22 +164,18 @@ def _on_server(url: str, model: str | None) -> Iterator[ServerWriter]:
         known = {entry.get("id"): entry for entry in entries if isinstance(entry, dict)}
         if model is None and len(known) != 1:
             raise Refusal(f"{url}: serves {len(known)} models; name one, as in NAME={url}#MODEL")
-        model = model or next(iter(known))
+        model = model or str(next(iter(known)))
         if model not in known:
             raise Refusal(f"{url}: has no model {model!r}; there are {', '.join(map(str, known))}")
         said = known[model].get("metadata")
         digest = said.get("sha256") if isinstance(said, dict) else None  # our own gateway tells it
-        yield ServerWriter(client, model=model, template="server", digest=digest, at_a_time=AT_A_TIME)
+        yield ServerWriter(client, model, digest)
     finally:
         client.close()
 
 
-def _plain(question: str, system: str) -> str:
-    return "\n\n".join([*([system] if system else []), f"Question: {question}", "The answer is:"])
-
-
-def _messages(question: str, system: str) -> list[Message]:
-    opening: list[Message] = [{"role": "system", "content": system}] if system else []
+def _messages(question: str, system: str) -> list[Turn]:
+    opening: list[Turn] = [{"role": "system", "content": system}] if system else []
     return [*opening, {"role": "user", "content": question}]
 
 

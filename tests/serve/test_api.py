@@ -114,6 +114,10 @@ USER = {"role": "user", "content": "a"}
     (COMPLETION, {"prompt": ""}, 400, "prompt"),
     (COMPLETION, {"prompt": ["a", 1]}, 400, "prompt"),
     (COMPLETION, {"prompt": [[]]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [1, 320]}, 400, "prompt"),
+    (COMPLETION, {"prompt": [1, 300, 2, 300], "echo": True, "logprobs": 1}, 400, "echo"),
+    (COMPLETION, {"prompt": "a", "logprobs": 21}, 400, "logprobs"),
+    (COMPLETION, {"prompt": "a", "logit_bias": {"5": 101}}, 400, None),
     (COMPLETION, {"prompt": [1, -1]}, 400, "prompt"),
     (COMPLETION, {"prompt": "a", "max_tokens": 0}, 400, "max_tokens"),
     (COMPLETION, {"prompt": "a", "max_tokens": 10**9}, 400, "max_tokens"),
@@ -133,6 +137,9 @@ USER = {"role": "user", "content": "a"}
     (CHAT, {"messages": [USER, {"role": "assistant", "content": "b"}]}, 400, "messages"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, 400, None),
     (CHAT, {"messages": [USER], "tools": []}, 400, "tools"),
+    (CHAT, {"messages": [USER], "top_logprobs": 2}, 400, "top_logprobs"),
+    ("/v1/embeddings", {"input": "a"}, 400, None),
+    ("/v1/embeddings", {"input": []}, 400, "input"),
 ])
 def test_bad_requests_name_the_field(client: httpx.Client, path: str, body: Any, status: int, named: str | None) -> None:
     response = client.post(path, json=body)
@@ -157,6 +164,20 @@ def test_a_body_beyond_the_limit_is_not_read(client: httpx.Client) -> None:
     assert client.post(COMPLETION, json=long).status_code == 413
     chunks = (b" " * 65536 for _ in range(40))  # no Content-Length to judge by
     assert client.post(COMPLETION, content=chunks, headers={"content-type": "application/json"}).status_code == 413
+
+
+def test_a_head_without_end_is_not_held(server: Any) -> None:
+    import socket
+
+    host, port = server.url.removeprefix("http://").split(":")
+    for head in (b"X-Long: " + b"a" * 200_000, b"".join(b"X-%d: a\r\n" % number for number in range(20_000))):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            try:
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + head)
+                said = connection.recv(100)
+            except ConnectionError:  # it was cut before all was sent
+                continue
+            assert said.startswith(b"HTTP/1.1 431")
 
 
 def test_wrong_paths_methods_and_kinds(client: httpx.Client) -> None:

@@ -114,7 +114,8 @@ def test_short_keys_and_empty_files_are_refused(tmp_path: Path) -> None:
 
 def test_an_open_server_answers_as_this_machine_only(server: Any) -> None:
     """A page of somebody else's, whose name was made to lead to this machine, could otherwise ask in its visitor's place."""
-    for host, status in (("127.0.0.1", 200), ("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example", 403),
+    for host, status in (("[::1", 403), ("a:b:c", 403), ("", 403),
+                         ("127.0.0.1", 200), ("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example", 403),
                          ("127.0.0.1.evil.example", 403)):
         assert httpx.get(f"{server.url}/v1/models", headers={"Host": host}).status_code == status, host
         assert httpx.post(f"{server.url}/v1/completions", json=BODY, headers={"Host": host}).status_code == status, host

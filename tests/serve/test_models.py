@@ -139,8 +139,8 @@ def calibrated(launch_words: Callable[..., Any], gguf_file: Path, tmp_path_facto
     def start(threshold: float) -> str:
         file = tmp_path_factory.mktemp("calibration") / "calibration.json"
         Calibration(model="tiny", sha256=gguf_digest(gguf_file), template="plain", risk=0.1, threshold=threshold, questions=100,
-                    answered=0.5, accuracy=0.9, wrong=0.05, forms={"A B C D": 100}, left_out=0, questions_sha256="0" * 64, date="2026-01-01",
-                    medloom="0").write(file)
+                    answered=0.5, accuracy=0.9, wrong=0.05, forms={"A B C D": 100}, left_out=0, questions_sha256="0" * 64,
+                    date="2026-01-01", medloom="0").write(file)
         return str(launch_words(gguf_file, "--calibration", file).url)
 
     return start

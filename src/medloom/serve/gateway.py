@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import struct
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -87,7 +88,8 @@ class Gateway:
     async def _ready(self, _: Request) -> Response:
         states = {name: "ready" if model.engine.ready else "loading" for name, model in self.models.items()}
         state = "draining" if self.draining else "loading" if "loading" in states.values() else "ok"
-        return JSONResponse({"status": state, "models": states}, 200 if state == "ok" else 503)
+        told = {"models": states} if self.keys.open else {}  # what there is, is for those who have a key
+        return JSONResponse({"status": state, **told}, 200 if state == "ok" else 503)
 
     async def _metrics(self, request: Request) -> Response:
         self._authorise(request)
@@ -171,7 +173,7 @@ class Gateway:
     def _authorise(self, request: Request) -> Key | None:
         """Whose request it is, None where nobody needs a key: then only this machine may ask, by a name of its own."""
         if self.keys.open:
-            host = request.url.hostname or ""
+            host = re.sub(r":\d*$", "", request.headers.get("host", "localhost"))
             if not is_loopback(host):  # a page of somebody else's, whose name was made to lead here
                 raise ApiError(403, f"this server has no API key, so it does not answer as {host[:100]!r}; give it a key, or ask 127.0.0.1")
             return None

@@ -19,6 +19,7 @@ from medloom.web import address, is_loopback, listen
 from .gateway import Gateway
 from .keys import Keyring
 from .offers import Offer, Settings, distinct, open_models, start
+from .protocol import Protocol
 
 DRAIN_SECONDS = 30.0
 
@@ -63,7 +64,7 @@ class _Server(uvicorn.Server):
         # No access log: what was asked, and by whom, is nobody's business.
         super().__init__(uvicorn.Config(gateway.application(), log_level="warning", access_log=False, server_header=False,
                                         proxy_headers=False,
-                                        ws="none", timeout_graceful_shutdown=5, lifespan="on"))
+                                        ws="none", http=Protocol, timeout_graceful_shutdown=5, lifespan="on"))
         self._gateway, self._address, self._seconds = gateway, address, drain
         self._told = False
         self._drain: asyncio.Task[None] | None = None  # held, or it might be collected half-way

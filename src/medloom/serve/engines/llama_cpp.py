@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from medloom.model.gguf_file import open_gguf
+from medloom.model.gguf_head import Head
 
 from .control import GUARD, stretches
 from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, too_long
@@ -25,6 +26,7 @@ from .process import ChildProcess, environment
 from .wire import GONE, events, posted
 
 READ_OUT = (3, 4)  # kinds of token that llama.cpp reads out of a text, control and user-defined, as GGUF numbers them
+ENDS = frozenset({"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>", "</s>"})
 MOST_TOLD = 256  # likeliest tokens that `next_token` names
 
 
@@ -48,6 +50,7 @@ class LlamaCpp(ChildProcess):
         """See Engine. The file is looked at before each start, for the child itself does not look."""
         open_gguf(self.model)
         super().start()
+        _ = self.control, self._ends  # a large vocabulary takes its time, which no request should wait for
 
     def _launch(self, noise: IO[bytes]) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-m", "medloom.serve.engines.llama_cpp_child"], stdin=subprocess.PIPE,
@@ -71,9 +74,24 @@ class LlamaCpp(ChildProcess):
     @cached_property
     def control(self) -> tuple[str, ...]:
         """The texts of the file's control tokens."""
-        head = open_gguf(self.model)
-        texts, kinds = head.value("tokenizer.ggml.tokens") or (), head.value("tokenizer.ggml.token_type") or ()
+        texts, kinds = self._head.value("tokenizer.ggml.tokens") or (), self._head.value("tokenizer.ggml.token_type") or ()
         return tuple(str(text) for text, kind in zip(texts, kinds, strict=False) if int(kind) in READ_OUT and len(str(text)) > 1)
+
+    @cached_property
+    def _head(self) -> Head:
+        return open_gguf(self.model)
+
+    @cached_property
+    def _vocabulary(self) -> int:
+        return len(self._head.value("tokenizer.ggml.tokens"))
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        """Tokens at which llama.cpp ends an answer: those that the file names, and those that it knows by their text."""
+        named = (self._head.value(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+        texts = self._head.value("tokenizer.ggml.tokens")
+        return frozenset({*(int(number) for number in named if number is not None),
+                          *(number for number, text in enumerate(texts) if text in ENDS)})
 
     async def stream(self, ask: Ask) -> AsyncGenerator[list[Piece], None]:
         """See Engine."""
@@ -122,8 +140,12 @@ class LlamaCpp(ChildProcess):
     async def _prompt(self, ask: Ask) -> str | list[int]:
         prompt = ask.prompt
         if not isinstance(prompt, str):
-            if all(isinstance(part, int) for part in prompt):
-                return [part for part in prompt if isinstance(part, int)]
+            ids = [part for part in prompt if isinstance(part, int)]
+            if ids:
+                unknown = next((number for number in ids if number >= self._vocabulary), None)
+                if unknown is not None:
+                    raise Refused(f"prompt: there is no token {unknown}; the vocabulary has {self._vocabulary}", field="prompt")
+                return ids
             prompt = await self.rendered([part for part in prompt if not isinstance(part, int)])
         return await self._cut(prompt) if GUARD in prompt else prompt
 
@@ -150,11 +172,11 @@ class LlamaCpp(ChildProcess):
             opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
             tokens = (Written(opening, opening.encode(), None),)
         if ask.logprobs is not None and len(ids) > 1:
+            if not self._ends.isdisjoint(ids[1:]):
+                raise Refused("echo: the prompt has tokens that end an answer, at which llama.cpp tells no log-probabilities", field="echo")
             grammar = "root ::= " + " ".join(f"<[{number}]>" for number in ids[1:])
             forced = {**_body(replace(ask, tokens=len(ids) - 1, temperature=0, stop=()), ids[:1]), "grammar": grammar}
             tokens += _piece(await self._post("/completion", forced), ask.logprobs).tokens
-            if len(tokens) != len(ids):
-                raise Refused("the prompt has tokens that end an answer, whose log-probabilities llama.cpp does not tell", field="echo")
         return Piece(text, tokens, None if ask.tokens else "length", len(ids), 0)
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import { tab } from "./web.js";
 
 const KEY = "medloom-key"; // never in what is saved of a conversation
-const TEMPLATE = { name: "not told", form: "not told", stop: [] };
 
 export const hold = (key) => tab.setItem(KEY, key);
 
