@@ -193,7 +193,8 @@ def test_metrics_agree_with_what_a_client_saw(launch: Callable[..., Any]) -> Non
     url = launch(slots=2).url
     bodies = [{"prompt": "Glorin is", "max_tokens": 5}] * 3 + [{"prompt": 1}] * 2 + [{"prompt": "a", "stream": True, "max_tokens": 2}]
     answers = [httpx.post(f"{url}/v1/completions", json=body) for body in bodies]
-    with httpx.stream("POST", f"{url}/v1/completions", json={"prompt": "a", "stream": True, "max_tokens": 900}) as stream:
+    with httpx.stream("POST", f"{url}/v1/completions", json={
+            "prompt": "Glorin is a drug", "stream": True, "max_tokens": 900, "temperature": 0}) as stream:
         next(stream.iter_lines())
 
     def value(name: str, labels: str) -> float:
