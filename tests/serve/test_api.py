@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from medloom.notice import NOTICE, NOTICE_SHORT
-from medloom.serve.job import BODY_LIMIT
+from medloom.serve.gateway.job import BODY_LIMIT
 from medloom.serve.templates import PLAIN
 
 

@@ -16,10 +16,9 @@ from medloom.ledger import Refusal
 from medloom.notice import NOTICE_SHORT
 from medloom.web import address, is_loopback, listen
 
-from .gateway import Gateway
+from .gateway import Gateway, Protocol
 from .keys import Keyring
 from .offers import Offer, Settings, distinct, open_models, start
-from .protocol import Protocol
 
 DRAIN_SECONDS = 30.0
 

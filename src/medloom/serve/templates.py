@@ -8,14 +8,14 @@ can be chosen in their place; which one is, is told in /v1/models and with every
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from medloom.ledger import Refusal
 from medloom.model.templates import CHATML, LLAMA2, LLAMA3, MEDITRON, MISTRAL, SOURCES
 
-from .engines import Turn
+from .engines import Piece, Turn
 
 if TYPE_CHECKING:
     from jinja2 import Template as Jinja
@@ -109,3 +109,17 @@ def named_template(name: str) -> Template:
         return TEMPLATES[name]
     except KeyError:
         raise Refusal(f"--template {name}: no such form; take {', '.join(TEMPLATES)}, or leave it out for the model's own") from None
+
+
+class Trimmed:
+    """Pieces of one answer without the white space around it, which belongs to a base model's form and not to the answer."""
+
+    def __init__(self) -> None:
+        self._begun, self._held = False, ""
+
+    def __call__(self, piece: Piece) -> Piece:
+        text = self._held + piece.text if self._begun else piece.text.lstrip()
+        self._begun = self._begun or bool(text)
+        bare = text.rstrip()
+        self._held = text[len(bare):]
+        return replace(piece, text=bare)

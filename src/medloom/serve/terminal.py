@@ -10,10 +10,10 @@ from pathlib import Path
 
 from medloom.notice import NOTICE
 
-from .answers import Trimmed
 from .engines import Ask, Broken, Refused, Starting, Turn
 from .models import Model
 from .offers import Offer, Settings, open_models
+from .templates import Trimmed
 
 
 def chat(model: Path, *, threads: int | None = None, context: int | None = None, temperature: float = 0.0,

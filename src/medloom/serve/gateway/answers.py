@@ -6,10 +6,9 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from .engines import Piece, Scored, Written
+from ..engines import Piece, Scored, Written
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 LEAST = -9999.0  # what OpenAI says for a log-probability that is minus infinity, which JSON cannot
@@ -32,20 +31,6 @@ class ApiError(Exception):
         """Retry-After where it is known, and the scheme that a 401 must name."""
         headers = {} if self.retry is None else {"Retry-After": str(self.retry)}
         return {**headers, "WWW-Authenticate": "Bearer"} if self.status == 401 else headers
-
-
-class Trimmed:
-    """Pieces of one answer without the white space around it, which belongs to a base model's form and not to the answer."""
-
-    def __init__(self) -> None:
-        self._begun, self._held = False, ""
-
-    def __call__(self, piece: Piece) -> Piece:
-        text = self._held + piece.text if self._begun else piece.text.lstrip()
-        self._begun = self._begun or bool(text)
-        bare = text.rstrip()
-        self._held = text[len(bare):]
-        return replace(piece, text=bare)
 
 
 class Reply:

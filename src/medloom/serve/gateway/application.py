@@ -24,16 +24,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medloom.web import WithHeaders, is_loopback, page_routes
 
+from ..engines import Ask, Turn
+from ..keys import Key, Keyring, Spent
+from ..models import Model
 from .answering import Answering, slot_of
 from .answers import ApiError
-from .engines import Ask, Turn
 from .job import GONE, Job, Outlet, read_body
-from .keys import Key, Keyring, Spent
 from .metrics import TYPE, Metrics
-from .models import Model
 from .schema import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page"
 DEFAULT_TOKENS = 256
 PLACES = "x-medloom-queue"
 

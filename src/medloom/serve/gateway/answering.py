@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from .abstention import Decision, abstention
-from .admission import Full, Late
-from .answers import ApiError, Reply, Trimmed, sse
-from .engines import Ask, Broken, Busy, Piece, Refused, Starting, Turn, Unable
+from ..abstention import Decision, abstention
+from ..admission import Full, Late
+from ..engines import Ask, Broken, Busy, Piece, Refused, Starting, Turn, Unable
+from ..models import Model
+from ..templates import Trimmed
+from .answers import ApiError, Reply, sse
 from .job import Outlet
 from .metrics import Metrics
-from .models import Model
 
 DONE = sse("[DONE]")
 
