@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sides.serve_client import ask, completion
+
 import medloom
 from medloom.ledger import Refusal
 from medloom.model import new_model, train_tokenizer
 from medloom.model.gguf_file import open_gguf
 from medloom.quantise import export_gguf
 from medloom.recipe import Shape
-from sides.serve_client import ask, completion
 
 HERE = Path(__file__).resolve().parent
 TOKENS = 64  # of an answer
