@@ -167,8 +167,8 @@ async def crash(model: Path) -> Row:
     unsaid = [answer for _, answer in answers if _unsaid(answer)]
     texts = [(which, _text(answer.body)) for which, answer in answers if answer.status == 200]
     strange = sum(text != own[which] and text in own for which, text in texts)
-    good = [answer.sent + answer.seconds for _, answer in answers if answer.status == 200 and not _failed(answer)]
-    ready = [min((end for end in good if end > at + told_last), default=float("inf")) - at for at in kills]
+    good = [answer for _, answer in answers if answer.status == 200 and not _failed(answer)]
+    ready = [min((answer.sent + answer.seconds for answer in good if answer.sent > at), default=float("inf")) - at for at in kills]
     statuses = ", ".join(f"{count} of {status}" for status, count in sorted(Counter(answer.status for answer, _ in hit).items()))
     met = bool(hit) and told_last < 1 and not unsaid and not strange and max(ready) < 30
     return Row("crash", told_last, None, "s, at most", None, 1, met,
