@@ -63,14 +63,15 @@ def _throughput(bench: Bench, clients: int, slots: int) -> Row:
         return min(both[which][part] / both[which]["tokens"] for both in done[stream]) * 1e6
 
     sides = [side for rounds in done.values() for both in rounds for side in both]
-    clean = all(not side["broken"] and not side["others"] and not side["refused"] for side in sides)
+    clean = not any(side["broken"] or side["others"] or side["refused"] for side in sides)
     ours, peer, ratio = found[True]
+    kept = ("tokens", "wall", "cpu", "server_cpu", "engine_cpu")
     return Row(
         f"throughput-{clients}", ours, peer, "tokens/s", ratio, 0.97, clean and ratio >= 0.97,
-        f"streamed; whole answers {found[False][0]:,.0f} and {found[False][1]:,.0f}, {found[False][2]:.3f} times; CPU a token, streamed: gateway "
-        f"{cpu(True, 0, 'server_cpu'):.0f} µs and its engine {cpu(True, 0, 'engine_cpu'):.0f}, bare {cpu(True, 1, 'server_cpu'):.0f}; "
-        f"{slots} slots; ratios are medians of {len(done[True])} rounds in turns" + ("" if clean else "; SOME REQUESTS FAILED"),
-        {f"{who}_{form}": [{name: both[which][name] for name in ("tokens", "wall", "cpu", "server_cpu", "engine_cpu")} for both in done[stream]]
+        f"streamed; whole answers {found[False][0]:,.0f} and {found[False][1]:,.0f}, {found[False][2]:.3f} times; CPU a token, streamed: "
+        f"gateway {cpu(True, 0, 'server_cpu'):.0f} µs and its engine {cpu(True, 0, 'engine_cpu'):.0f}, bare "
+        f"{cpu(True, 1, 'server_cpu'):.0f}; {slots} slots; ratios are medians of {len(done[True])} rounds in turns" + ("" if clean else "; SOME REQUESTS FAILED"),
+        {f"{who}_{form}": [{name: both[which][name] for name in kept} for both in done[stream]]
          for which, who in enumerate(("ours", "peer")) for stream, form in ((True, "streamed"), (False, "whole"))})
 
 
@@ -87,19 +88,21 @@ def overload(bench: Bench) -> Row:
     def every(sides: list[dict[str, Any]], name: str) -> list[float]:
         return [value for side in sides for value in side[name]]
 
-    p95 = [quantiles(every(sides, "seconds"), n=20)[-1] for sides in (mine, theirs)]
-    refused = every(mine, "refused")
+    def rate(sides: list[dict[str, Any]]) -> float:
+        return sum(side["tokens"] for side in sides) / sum(side["wall"] for side in sides)
+
+    admitted, refused = every(mine, "seconds"), every(mine, "refused")
+    p95 = [quantiles(seconds, n=20)[-1] for seconds in (admitted, every(theirs, "seconds"))]
     late, last = quantiles(refused, n=100)[-1], max(refused)
     broken, others = sum(side["broken"] for side in mine), sorted({status for side in mine for status in side["others"]})
     met = p95[0] <= 0.4 * p95[1] and late <= 0.1 and not broken and not others
     return Row("overload", p95[0], p95[1], "s, p95, at most", p95[0] / p95[1], 0.4, met,
-               f"of {sum(side['requests'] for side in mine):,} requests {len(every(mine, 'seconds')):,} were let in and {len(refused):,} told 429, after "
-               f"{median(refused) * 1e3:.0f} ms (median), {late * 1e3:.0f} (p99, at most 100), {last * 1e3:.0f} (last); {broken} connections failed; "
-               f"other answers: {others or 'none'}; {sum(side['tokens'] for side in mine) / sum(side['wall'] for side in mine):,.0f} tokens/s, bare "
-               f"{sum(side['tokens'] for side in theirs) / sum(side['wall'] for side in theirs):,.0f} with {sum(side['broken'] for side in theirs)} failed",
-               {"p99_to_429_s": late, "last_429_s": last, "admitted": len(every(mine, "seconds")), "refused": len(refused), "broken": broken,
-                "server_cpu_s": [side["server_cpu"] for side in mine], "client_cpu_s": [side["cpu"] for side in mine],
-                "wall_s": [side["wall"] for side in mine], "bare_broken": sum(side["broken"] for side in theirs)})
+               f"of {sum(side['requests'] for side in mine):,} requests {len(admitted):,} were let in and {len(refused):,} told 429, after "
+               f"{median(refused) * 1e3:.0f} ms (median), {late * 1e3:.0f} (p99, at most 100), {last * 1e3:.0f} (last); {broken} "
+               f"connections failed; other answers: {', '.join(map(str, others)) or 'none'}; {rate(mine):,.0f} tokens/s, bare {rate(theirs):,.0f} with "
+               f"{sum(side['broken'] for side in theirs)} failed",
+               {"p99_to_429_s": late, "last_429_s": last, "admitted": len(admitted), "refused": len(refused), "broken": broken,
+                **{f"{name}_s": [side[name] for side in mine] for name in ("wall", "cpu", "server_cpu", "engine_cpu")}})
 
 
 ROWS: dict[str, Callable[[Bench], Row]] = {

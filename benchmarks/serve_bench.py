@@ -146,7 +146,8 @@ def slow_model(folder: Path) -> Path:
     tokenizer, model = folder / "tokenizer", folder / "slow"
     tokenizer.mkdir()
     train_tokenizer(["Glorin is a drug for the blue fever of the marsh. Which drug helps? The answer is: glorin. "] * 8, 320, tokenizer)
-    new_model(Shape(hidden=512, feed_forward=1536, layers=8, heads=8, kv_heads=4, context=2048, vocabulary=320, tied=True), tokenizer, 1, model)
+    shape = Shape(hidden=512, feed_forward=1536, layers=8, heads=8, kv_heads=4, context=2048, vocabulary=320, tied=True)
+    new_model(shape, tokenizer, 1, model)
     export_gguf(model, folder / "slow.gguf", "F16")
     return folder / "slow.gguf"
 

@@ -12,13 +12,14 @@ from sides.serve_client import request_bytes
 _PATHS = ("/v1/completions", "/v1/chat/completions")
 _FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "presence_penalty",
            "frequency_penalty", "stream", "stream_options", "n", "user", "echo", "logprobs", "top_logprobs", "tools", "functions")
-_ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, -1e308, 2**31, 2**32, 2**63, 2**64, 10**400, "", "x", "1", "\x00", "\ud800",
-                         "é" * 50, "x" * 5000, [], [[]], [None], ["a"] * 5, [1, "a"], {}, {"a": 1}, {"include_usage": "yes"}, [{}],
-                         [{"role": "user"}], [{"role": "nurse", "content": "x"}], [{"role": "user", "content": [{"type": "image_url"}]}],
+_ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, -1e308, 2**31, 2**32, 2**63, 2**64, 10**400, "", "x", "1", "\x00",
+                         "\ud800", "é" * 50, "x" * 5000, [], [[]], [None], ["a"] * 5, [1, "a"], {}, {"a": 1}, {"include_usage": "yes"},
+                         [{}], [{"role": "user"}], [{"role": "nurse", "content": "x"}], [{"role": "user", "content": [{"type": "image_url"}]}],
                          [{"role": "assistant", "content": "x"}])
 _RAW = (b"", b"null", b"[]", b"7", b'"x"', b"{", b"}", b"{}", b"[" * 3000, b'{"a":' * 3000, b"\xff\xfe", b"\x00" * 100, b'{"prompt": NaN}',
         b'{"prompt": "x", "temperature": NaN}', b'{"prompt": "x", "temperature": Infinity}', b'{"prompt": "x", "max_tokens": 1e999}',
-        b'{"prompt": "x", "prompt": 1}', b'{"prompt": "\\ud83d"}', b'{"prompt": "\xc3\x28"}', b'{"prompt": "x" "max_tokens": 1}', b"\xef\xbb\xbf{}",
+        b'{"prompt": "x", "prompt": 1}', b'{"prompt": "\\ud83d"}', b'{"prompt": "\xc3\x28"}', b'{"prompt": "x" "max_tokens": 1}',
+        b"\xef\xbb\xbf{}",
         b'{"prompt": "x", "max_tokens": 0x10}', b"prompt=x&max_tokens=1", b"<prompt>x</prompt>", b'{"prompt": 1' + b"0" * 5000 + b"}")
 
 
@@ -75,19 +76,22 @@ def _large(url: str, draw: random.Random) -> bytes:
 
 def _odd_headers(url: str, draw: random.Random) -> bytes:
     name, value = draw.choice((
-        ("Content-Type", "text/plain"), ("Content-Type", ""), ("Content-Type", "application/json; charset=utf-16"), ("Content-Type", "\udcff"),
+        ("Content-Type", "text/plain"), ("Content-Type", ""), ("Content-Type", "application/json; charset=utf-16"),
+        ("Content-Type", "\udcff"),
         ("Content-Length", "-1"), ("Content-Length", "x"), ("Content-Length", "99999999999999999999"), ("Content-Length", "3"),
         ("Content-Encoding", "gzip"), ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "gzip, chunked"), ("Expect", "100-continue"),
-        ("Authorization", "Bearer \udcff\udc80"), ("Authorization", "Basic"), ("Host", ""), ("Host", "a b"), ("X" * 5000, "y"), ("X", "y" * 100_000),
-        ("X-Medloom-Queue", "\udc80"), ("Accept", "nothing/at-all"), ("Origin", "null"), ("Upgrade", "websocket"), ("Connection", "upgrade"),
+        ("Authorization", "Bearer \udcff\udc80"), ("Authorization", "Basic"), ("Host", ""), ("Host", "a b"), ("X" * 5000, "y"),
+        ("X", "y" * 100_000),
+        ("X-Medloom-Queue", "\udc80"), ("Accept", "nothing/at-all"), ("Origin", "null"), ("Upgrade", "websocket"),
+        ("Connection", "upgrade"),
         ("Bad Name", "x"), ("", "x"), ("Cookie", "=;=;" * 500), ("Range", "bytes=5-1")))
     return request_bytes(url, draw.choice(_PATHS), json.dumps(_good(draw)).encode(), {name: value})
 
 
 def _odd_requests(url: str, draw: random.Random) -> bytes:
     method = draw.choice(("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW", "post", ""))
-    path = draw.choice((*_PATHS, "/", "/v1/models", "/v1/models/%00", "/v1/models/" + "x" * 3000, "/v1//completions", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
-                        "/page.js?x=%ff", "*", "/health", "/metrics", "/v1/embeddings", "//", "/\x7f"))
+    path = draw.choice((*_PATHS, "/", "/v1/models", "/v1/models/%00", "/v1/models/" + "x" * 3000, "/v1//completions", "/../../etc/passwd",
+                        "/%2e%2e/%2e%2e/etc/passwd", "/page.js?x=%ff", "*", "/health", "/metrics", "/v1/embeddings", "//", "/\x7f"))
     return request_bytes(url, path, b"" if draw.random() < 0.5 else json.dumps(_good(draw)).encode(), method=method)
 
 
@@ -97,5 +101,5 @@ def _not_http(url: str, draw: random.Random) -> bytes:
 
 
 _FAULTS: tuple[Callable[[str, random.Random], bytes], ...] = (
-    _wrong_values, _wrong_values, _wrong_values, _unknown_fields, _cut_off, _flipped, _not_an_object, _deep, _large, _odd_headers, _odd_requests,
-    _not_http)
+    _wrong_values, _wrong_values, _wrong_values, _unknown_fields, _cut_off, _flipped, _not_an_object, _deep, _large, _odd_headers,
+    _odd_requests, _not_http)

@@ -43,7 +43,8 @@ def page(model: Path) -> Row:
     others = sorted({host for load, _ in loads for host in load.others})
     return Row("page", seconds[0], seconds[1], "s, at most", seconds[0] / seconds[1], 0.5, seconds[0] < 0.5 and not others,
                f"until all is loaded and a question can be written, median of {LOADS} visits without a cache; {mine.sent:,} bytes in "
-               f"{mine.requests} requests, llama.cpp's own page {theirs.sent:,} in {theirs.requests}; other hosts asked: {', '.join(others) or 'none'}",
+               f"{mine.requests} requests, llama.cpp's own page {theirs.sent:,} in {theirs.requests}; other hosts asked: "
+               f"{', '.join(others) or 'none'}",
                {"seconds": [load.seconds for load, _ in loads], "bytes": mine.sent, "peer_bytes": theirs.sent, "requests": mine.requests})
 
 

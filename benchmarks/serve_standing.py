@@ -138,8 +138,8 @@ async def drain(folder: Path) -> Row:
     whole = sum(b"data: [DONE]" in answer.body and answer.tokens == tokens and answer.status == 200 for answer in answers)
     right = alive == whole == count and newcomers and {*newcomers} == {503} and code == 0
     return Row("drain", seconds, None, "s, at most", None, 30, bool(right) and seconds < 30,
-               f"{whole} of {count} streams of {tokens} tokens ended whole, {alive} of them were under way; {len(newcomers)} newcomers were told "
-               f"{sorted({*newcomers})}; exit code {code}", {"newcomers": newcomers})
+               f"{whole} of {count} streams of {tokens} tokens ended whole, {alive} of them were under way; {len(newcomers)} newcomers "
+               f"were told {sorted({*newcomers})}; exit code {code}", {"newcomers": newcomers})
 
 
 async def crash(model: Path) -> Row:
@@ -169,13 +169,13 @@ async def crash(model: Path) -> Row:
     strange = sum(text != own[which] and text in own for which, text in texts)
     good = [answer for _, answer in answers if answer.status == 200 and not _failed(answer)]
     ready = [min((answer.sent + answer.seconds for answer in good if answer.sent > at), default=float("inf")) - at for at in kills]
+    broke, same = sum(_failed(answer) for answer, _ in hit), sum(text == own[which] for which, text in texts)
     statuses = ", ".join(f"{count} of {status}" for status, count in sorted(Counter(answer.status for answer, _ in hit).items()))
-    met = bool(hit) and told_last < 1 and not unsaid and not strange and max(ready) < 30
+    met = len(kept) >= 16 and bool(hit) and told_last < 1 and not unsaid and not strange and max(ready) < 30
     return Row("crash", told_last, None, "s, at most", None, 1, met,
-               f"until the last of {len(hit)} requests under way at a kill knew ({statuses}, {sum(_failed(answer) for answer, _ in hit)} of them by an "
-               f"error in the stream); {len(unsaid)} were cut off unsaid; served again {' and '.join(f'{one:.1f}' for one in ready)} s after a kill; "
-               f"{strange} of {len(texts):,} answers were another's, {sum(text == own[which] for which, text in texts):,} equal to what was "
-               "answered one by one", {"told_s": told, "ready_s": ready, "prompts": len(kept), "answers": len(texts)})
+               f"until the last of {len(hit)} requests under way at a kill knew ({statuses}; {broke} by an error in the "
+               f"stream); {len(unsaid)} were cut off unsaid; served again {' and '.join(f'{one:.1f}' for one in ready)} s after a kill; {strange} of "
+               f"{len(texts):,} answers to {len(kept)} prompts were another's, {same:,} equal to what was answered one by one", {"told_s": told, "ready_s": ready, "prompts": len(kept), "answers": len(texts)})
 
 
 def _events(body: bytes) -> list[dict[str, Any]]:
@@ -220,8 +220,8 @@ async def malformed_bodies(model: Path, count: int = 5000, seed: int = 20261128)
     found = dict(sorted(Counter(status for _, status in statuses).items()))
     told = ", ".join(f"{status} {count:,} times" if status else f"closed without a word {count:,} times" for status, count in found.items())
     return Row("malformed", growth, None, "MB more, at most", None, 5, not errors and growth < 5 and same,
-               f"{count:,} requests in {seconds:.0f} s; 5xx: {', '.join(errors) or 'none'}; memory of the gateway {held[0]:.0f} MB after 500 and "
-               f"{held[1]:.0f} after all; straight after {'the answer is as before' if same else 'THE ANSWER DIFFERS'}; told: {told}",
+               f"{count:,} requests in {seconds:.0f} s; 5xx: {', '.join(errors) or 'none'}; memory of the gateway {held[0]:.0f} MB after 500 "
+               f"and {held[1]:.0f} after all; straight after {'the answer is as before' if same else 'THE ANSWER DIFFERS'}; told: {told}",
                {"statuses": {str(status): count for status, count in found.items()}, "resident_mb": held, "seed": seed})
 
 

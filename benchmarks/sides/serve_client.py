@@ -150,7 +150,8 @@ def main() -> None:
     answers = [answer for _, answer in asyncio.run(load(**json.loads(sys.argv[1])))]
     good = [answer for answer in answers if answer.status == 200]
     print(json.dumps({
-        "wall": time.perf_counter() - began, "cpu": sum(os.times()[:2]), "requests": len(answers), "tokens": sum(one.tokens for one in good),
+        "wall": time.perf_counter() - began, "cpu": sum(os.times()[:2]), "requests": len(answers),
+        "tokens": sum(one.tokens for one in good),
         "seconds": [one.seconds for one in good], "refused": [one.seconds for one in answers if one.status == 429],
         "broken": sum(one.status == BROKEN for one in answers), "others": sorted({one.status for one in answers} - {200, 429, BROKEN})}))
 
