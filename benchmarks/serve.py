@@ -70,7 +70,8 @@ def _throughput(bench: Bench, clients: int, slots: int) -> Row:
         f"throughput-{clients}", ours, peer, "tokens/s", ratio, 0.97, clean and ratio >= 0.97,
         f"streamed; whole answers {found[False][0]:,.0f} and {found[False][1]:,.0f}, {found[False][2]:.3f} times; CPU a token, streamed: "
         f"gateway {cpu(True, 0, 'server_cpu'):.0f} µs and its engine {cpu(True, 0, 'engine_cpu'):.0f}, bare "
-        f"{cpu(True, 1, 'server_cpu'):.0f}; {slots} slots; ratios are medians of {len(done[True])} rounds in turns" + ("" if clean else "; SOME REQUESTS FAILED"),
+        f"{cpu(True, 1, 'server_cpu'):.0f}; {slots} slots; ratios are medians of {len(done[True])} rounds in turns"
+        + ("" if clean else "; SOME REQUESTS FAILED"),
         {f"{who}_{form}": [{name: both[which][name] for name in kept} for both in done[stream]]
          for which, who in enumerate(("ours", "peer")) for stream, form in ((True, "streamed"), (False, "whole"))})
 
@@ -99,8 +100,8 @@ def overload(bench: Bench) -> Row:
     return Row("overload", p95[0], p95[1], "s, p95, at most", p95[0] / p95[1], 0.4, met,
                f"of {sum(side['requests'] for side in mine):,} requests {len(admitted):,} were let in and {len(refused):,} told 429, after "
                f"{median(refused) * 1e3:.0f} ms (median), {late * 1e3:.0f} (p99, at most 100), {last * 1e3:.0f} (last); {broken} "
-               f"connections failed; other answers: {', '.join(map(str, others)) or 'none'}; {rate(mine):,.0f} tokens/s, bare {rate(theirs):,.0f} with "
-               f"{sum(side['broken'] for side in theirs)} failed",
+               f"connections failed; other answers: {', '.join(map(str, others)) or 'none'}; {rate(mine):,.0f} tokens/s, bare "
+               f"{rate(theirs):,.0f} with {sum(side['broken'] for side in theirs)} failed",
                {"p99_to_429_s": late, "last_429_s": last, "admitted": len(admitted), "refused": len(refused), "broken": broken,
                 **{f"{name}_s": [side[name] for side in mine] for name in ("wall", "cpu", "server_cpu", "engine_cpu")}})
 

@@ -120,19 +120,23 @@ def under_load(server: Server, bodies: Sequence[Mapping[str, Any]], clients: int
 
 
 def long_prompts(server: Server, wanted: int) -> list[str]:
-    """Prompts that the model goes on from for TOKENS tokens at temperature 0 without an end, asked of a server one by one."""
-    async def asked() -> list[str]:
-        found: list[str] = []
-        for number in range(40 * wanted):
-            prompt = f"Report {number + 1}. The records of the patient give"
-            answer = await ask(server.url, completion(server.url, prompt=prompt, max_tokens=TOKENS, temperature=0))
-            if answer.status == 200 and answer.tokens == TOKENS:
-                found.append(prompt)
-            if len(found) == wanted:
-                return found
-        raise RuntimeError(f"only {len(found)} of {40 * wanted} prompts have an answer of {TOKENS} tokens")
+    """Prompts, drawn from the model itself, that it goes on from for TOKENS tokens at temperature 0 without an end, each in its own way."""
+    async def text(**fields: Any) -> tuple[str, int]:
+        answer = await ask(server.url, completion(server.url, **fields))
+        return (json.loads(answer.body)["choices"][0]["text"], answer.tokens) if answer.status == 200 else ("", 0)
 
-    return asyncio.run(asked())
+    async def drawn() -> list[str]:
+        found: dict[str, str] = {}
+        for seed in range(20 * wanted):
+            prompt, _ = await text(prompt="\n", max_tokens=40, temperature=1, seed=seed)  # the start of a line goes on best
+            answer, tokens = await text(prompt=prompt, max_tokens=TOKENS, temperature=0) if prompt.strip() else ("", 0)
+            if tokens == TOKENS:
+                found.setdefault(answer, prompt)
+            if len(found) == wanted:
+                return list(found.values())
+        raise RuntimeError(f"only {len(found)} of {20 * wanted} prompts have an answer of {TOKENS} tokens of their own")
+
+    return asyncio.run(drawn())
 
 
 def bodies(prompts: Sequence[str], *, stream: bool, tokens: int = TOKENS) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ _FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens",
            "frequency_penalty", "stream", "stream_options", "n", "user", "echo", "logprobs", "top_logprobs", "tools", "functions")
 _ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, -1e308, 2**31, 2**32, 2**63, 2**64, 10**400, "", "x", "1", "\x00",
                          "\ud800", "é" * 50, "x" * 5000, [], [[]], [None], ["a"] * 5, [1, "a"], {}, {"a": 1}, {"include_usage": "yes"},
-                         [{}], [{"role": "user"}], [{"role": "nurse", "content": "x"}], [{"role": "user", "content": [{"type": "image_url"}]}],
+                         [{}], [{"role": "user"}],
+                         [{"role": "nurse", "content": "x"}], [{"role": "user", "content": [{"type": "image_url"}]}],
                          [{"role": "assistant", "content": "x"}])
 _RAW = (b"", b"null", b"[]", b"7", b'"x"', b"{", b"}", b"{}", b"[" * 3000, b'{"a":' * 3000, b"\xff\xfe", b"\x00" * 100, b'{"prompt": NaN}',
         b'{"prompt": "x", "temperature": NaN}', b'{"prompt": "x", "temperature": Infinity}', b'{"prompt": "x", "max_tokens": 1e999}',

@@ -146,7 +146,7 @@ async def crash(model: Path) -> Row:
     """The engine is killed, twice, under 16 clients: they are told at once, it comes back by itself, and nobody gets another's answer."""
     kills: list[float] = []
     with gateway(model, slots=16) as server:
-        prompts = await asyncio.to_thread(long_prompts, server, 48)
+        prompts = await asyncio.to_thread(long_prompts, server, 32)
         asked = [body for prompt in prompts for body in bodies([prompt], stream=len(prompt) % 2 == 0)]
         references = [_text((await ask(server.url, completion(server.url, **body))).body) for body in asked]
         kept = [number for number, text in enumerate(references) if text and references.count(text) == 1]
@@ -173,9 +173,10 @@ async def crash(model: Path) -> Row:
     statuses = ", ".join(f"{count} of {status}" for status, count in sorted(Counter(answer.status for answer, _ in hit).items()))
     met = len(kept) >= 16 and bool(hit) and told_last < 1 and not unsaid and not strange and max(ready) < 30
     return Row("crash", told_last, None, "s, at most", None, 1, met,
-               f"until the last of {len(hit)} requests under way at a kill knew ({statuses}; {broke} by an error in the "
-               f"stream); {len(unsaid)} were cut off unsaid; served again {' and '.join(f'{one:.1f}' for one in ready)} s after a kill; {strange} of "
-               f"{len(texts):,} answers to {len(kept)} prompts were another's, {same:,} equal to what was answered one by one", {"told_s": told, "ready_s": ready, "prompts": len(kept), "answers": len(texts)})
+               f"until the last of {len(hit)} requests under way at a kill knew ({statuses}; {broke} by an error in the stream); "
+               f"{len(unsaid)} were cut off unsaid; served again {' and '.join(f'{one:.1f}' for one in ready)} s after a kill; {strange} "
+               f"of {len(texts):,} answers to {len(kept)} prompts were another's, {same:,} equal to what was answered one by one",
+               {"told_s": told, "ready_s": ready, "prompts": len(kept), "answers": len(texts)})
 
 
 def _events(body: bytes) -> list[dict[str, Any]]:
@@ -218,10 +219,10 @@ async def malformed_bodies(model: Path, count: int = 5000, seed: int = 20261128)
     errors = sorted({f"{kind} {status}" for kind, status in statuses if status >= 500})
     same = after.status == 200 and _text(after.body) == before
     found = dict(sorted(Counter(status for _, status in statuses).items()))
-    told = ", ".join(f"{status} {count:,} times" if status else f"closed without a word {count:,} times" for status, count in found.items())
+    told = ", ".join(f"{status or 'closed without a word'} {count:,} times" for status, count in found.items())
     return Row("malformed", growth, None, "MB more, at most", None, 5, not errors and growth < 5 and same,
-               f"{count:,} requests in {seconds:.0f} s; 5xx: {', '.join(errors) or 'none'}; memory of the gateway {held[0]:.0f} MB after 500 "
-               f"and {held[1]:.0f} after all; straight after {'the answer is as before' if same else 'THE ANSWER DIFFERS'}; told: {told}",
+               f"{count:,} requests in {seconds:.0f} s; 5xx: {', '.join(errors) or 'none'}; memory of the gateway {held[0]:.0f} MB after "
+               f"500 and {held[1]:.0f} after all; straight after {'the same answer' if same else 'ANOTHER ANSWER'} as before; told: {told}",
                {"statuses": {str(status): count for status, count in found.items()}, "resident_mb": held, "seed": seed})
 
 
