@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from medloom.model import new_model
+from medloom.quantise import export_gguf
+from medloom.recipe import Shape
 
 PROMPTS = [f"Patient {number} has the {fever} fever and takes" for number in range(8) for fever in ("blue", "red", "old", "new")]
 
@@ -101,11 +106,21 @@ def test_an_engine_killed_under_load_gives_errors_and_never_another_answer(launc
     assert not [prompt for prompt, status, text in answers if status == 200 and text != alone[prompt] and text in alone.values()]
 
 
-def test_sigterm_lets_all_who_were_let_in_end_whole(launch: Callable[..., Any]) -> None:
+@pytest.fixture(scope="module")
+def slow_file(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes some milliseconds a token, so that a stream lasts while others are asked."""
+    folder = tmp_path_factory.mktemp("slow") / "model"
+    shape = Shape(hidden=512, feed_forward=1536, layers=6, heads=8, kv_heads=4, context=1024, vocabulary=320, tied=True)
+    new_model(shape, model_folder, 1, folder)
+    export_gguf(folder, folder / "slow.gguf", "F16")
+    return folder / "slow.gguf"
+
+
+def test_sigterm_lets_all_who_were_let_in_end_whole(launch: Callable[..., Any], slow_file: Path) -> None:
     """Those in a slot and those that wait are served; the newcomer is not."""
-    server = launch(slots=3, queue=2)
+    server = launch(slow_file, slots=3, queue=2)
     begun = threading.Barrier(4, timeout=30)
-    long = {"prompt": "Glorin is a drug", "max_tokens": 900, "temperature": 0, "stream": True}
+    long = {"prompt": "Glorin is a drug", "max_tokens": 400, "temperature": 0, "stream": True}
 
     def stream(number: int) -> list[str]:
         while True:
