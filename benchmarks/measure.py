@@ -155,16 +155,24 @@ def measure_rows(bench: type[B], rows: Mapping[str, Callable[[B], Row]], about: 
     for path, cure, without in ((asked.data / "corpus", "--data", dataless), (asked.peers, "--peers", peerless)):
         if {*asked.only} - {*without} and not path.exists():
             parser.error(f"{path}: not there; say where with {cure}")
-    measured = []
-    for name in dict.fromkeys(asked.only):
+
+    def one(name: str) -> Row:
         with tempfile.TemporaryDirectory(dir=asked.work, prefix=f"{bench.sides}-benchmark-") as folder:
             # absolute, but not resolved: an environment's interpreter is a link that must stay one
-            measured.append(rows[name](bench(asked.data.absolute(), asked.peers.absolute(), asked.repeat, Path(folder))))
-        row = measured[-1]
+            return rows[name](bench(asked.data.absolute(), asked.peers.absolute(), asked.repeat, Path(folder)))
+
+    return measure_all(asked.only, one, asked.json, asked.peers.absolute() if asked.peers.exists() else None)
+
+
+def measure_all(names: Sequence[str], one: Callable[[str], Row], path: Path | None, peers: Path | None) -> int:
+    """Measure the named rows, print the table, write each row to `path` at once; exit code 1 where a goal is not met."""
+    measured = []
+    for name in dict.fromkeys(names):
+        measured.append(row := one(name))
         print_table([row])
         sys.stdout.flush()
-        if asked.json and (row.met is not None or name not in {held["work"] for held in _held(asked.json)}):
-            write_rows(asked.json, [row], whereabouts(asked.peers.absolute() if asked.peers.exists() else None))
+        if path and (row.met is not None or name not in {held["work"] for held in _held(path)}):
+            write_rows(path, [row], whereabouts(peers))
     print()
     print_table(measured)
     return 0 if all(row.met is not False for row in measured) else 1
@@ -209,7 +217,8 @@ def whereabouts(peers: Path | None) -> dict[str, Any]:
     ask = ("import importlib.metadata as m, json, sys; print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() "
            "if d.metadata['Name'] in sys.argv[1].split()}))")
     watched = ("medloom lxml pyarrow rensa sentencepiece tiktoken tokenizers pypdfium2 pubmed_parser datatrove pypdf numpy "
-               "torch transformers accelerate litgpt lightning safetensors gguf xllamacpp llama_cpp_python")
+               "torch transformers accelerate litgpt lightning safetensors gguf xllamacpp llama_cpp_python starlette uvicorn uvloop "
+               "httptools httpx playwright")
     versions = {name: json.loads(said(python, "-c", ask, watched) or "{}")
                 for name, python in (("ours", Path(sys.executable)), ("peers", peers)) if python}
     return {"measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": said("git", "describe", "--always", "--dirty"),

@@ -62,7 +62,8 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, on a free port for port 0. Raises Refusal where it cannot."""
     if not 0 <= port <= 65535:
         raise Refusal(f"port {port}: give one between 0 and 65535")
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Named TCP, or asyncio would leave Nagle's algorithm on: the second small write of an answer would wait 40 ms for an acknowledgement.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
