@@ -17,7 +17,7 @@ KeyFile = Annotated[Path, typer.Option("--keys", help="The file that keeps the d
 
 
 @app.command(epilog="Example: medloom serve medloom-demo --port 8000")
-def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="GGUF files, folders of runs, folders of models (by vLLM), or "
+def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="GGUF files, folders of runs or models, or "
                                                       "addresses of OpenAI-compatible servers, as http://HOST:PORT/v1 or with #MODEL.")],
           host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,

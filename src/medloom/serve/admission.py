@@ -27,6 +27,11 @@ class Admission:
         self._line: deque[asyncio.Future[None]] = deque()
 
     @property
+    def full(self) -> bool:
+        """Whether there is neither a slot nor a place in the queue."""
+        return self.running >= self.slots and len(self._line) >= self.queue
+
+    @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._line)

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -111,15 +112,11 @@ class LlamaCpp(ChildProcess):
         raise Broken(GONE)
 
     async def whole(self, ask: Ask) -> Piece:
-        """See Engine."""
-        prompt = await self._prompt(ask)
-        if not ask.echo:
-            return _piece(await self._post("/completion", _body(ask, prompt)), ask.logprobs)
-        first = await self._echoed(ask, prompt)
-        if first.reason:
-            return first
-        rest = _piece(await self._post("/completion", _body(ask, prompt)), ask.logprobs)
-        return replace(rest, text=first.text + rest.text, tokens=first.tokens + rest.tokens)
+        """See Engine. It is streamed here too: of a client that leaves llama.cpp's server takes no notice before it writes to it."""
+        async with aclosing(self.stream(ask)) as batches:
+            pieces = [piece async for batch in batches for piece in batch]
+        tokens = tuple(token for piece in pieces for token in piece.tokens)
+        return replace(pieces[-1], text="".join(piece.text for piece in pieces), tokens=tokens)
 
     async def rendered(self, turns: Sequence[Turn]) -> str:
         """See Engine."""

@@ -19,6 +19,11 @@ from .metrics import Metrics
 DONE = sse("[DONE]")
 
 
+def full() -> ApiError:
+    """What is said where there is neither a slot nor a place in the queue."""
+    return ApiError(429, "the server is busy and its queue is full; try again in a moment", retry=1)
+
+
 @asynccontextmanager
 async def slot_of(model: Model, metrics: Metrics, tell: Callable[[int], Awaitable[None]] | None = None) -> AsyncIterator[None]:
     """Hold one of a model's slots; whatever comes in the way becomes the ApiError that tells it to the client."""
@@ -37,7 +42,7 @@ async def slot_of(model: Model, metrics: Metrics, tell: Callable[[int], Awaitabl
             finally:
                 metrics.took.labels(model.name).observe(time.monotonic() - began)
     except Full:
-        raise ApiError(429, "the server is busy and its queue is full; try again in a moment", retry=1) from None
+        raise full() from None
     except Late:
         raise ApiError(503, "no slot became free in time; try again later", retry=5) from None
     except Starting:

@@ -27,7 +27,7 @@ from medloom.web import WithHeaders, is_loopback, page_routes
 from ..engines import Ask, Turn
 from ..keys import Key, Keyring, Spent
 from ..models import Model
-from .answering import Answering, slot_of
+from .answering import Answering, full, slot_of
 from .answers import ApiError
 from .job import GONE, Job, Outlet, read_body
 from .metrics import TYPE, Metrics
@@ -103,7 +103,7 @@ class Gateway:
         return JSONResponse({"object": "list", "data": [model.entry for model in self.models.values()]})
 
     async def _completions(self, request: Request) -> Response:
-        key = self._authorise(request)
+        key = self._authorised_and_welcome(request)
         asked = await read_body(request, CompletionRequest)
         model = self._model(asked.model)
         limit = self._limit(model, asked.max_tokens)
@@ -112,7 +112,7 @@ class Gateway:
         return self._answer(request, key, model, asked, asks)
 
     async def _chat(self, request: Request) -> Response:
-        key = self._authorise(request)
+        key = self._authorised_and_welcome(request)
         asked = await read_body(request, ChatRequest)
         model = self._model(asked.model)
         limit = self._limit(model, asked.max_completion_tokens or asked.max_tokens)
@@ -140,6 +140,13 @@ class Gateway:
             await outlet.json({"object": "list", "model": model.name, "data": data, "usage": {"prompt_tokens": read, "total_tokens": read}})
 
         return self._job(key, work)
+
+    def _authorised_and_welcome(self, request: Request) -> Key | None:
+        """Whose request it is; 429 before its body is read where no model could take it in any case."""
+        key = self._authorise(request)
+        if all(model.admission.full for model in self.models.values()):
+            raise full()
+        return key
 
     def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask],
                 turns: list[Turn] | None = None) -> Response:
