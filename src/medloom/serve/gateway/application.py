@@ -126,7 +126,7 @@ class Gateway:
         return self._answer(request, key, model, asked, asks, turns)
 
     async def _embeddings(self, request: Request) -> Response:
-        key = self._authorise(request)
+        key = self._authorised_and_welcome(request)
         asked = await read_body(request, EmbeddingRequest)
         model = self._model(asked.model)
 
@@ -142,8 +142,10 @@ class Gateway:
         return self._job(key, work)
 
     def _authorised_and_welcome(self, request: Request) -> Key | None:
-        """Whose request it is; 429 before its body is read where no model could take it in any case."""
+        """Whose request it is; 503 or 429 before its body is read where it could not be taken in any case."""
         key = self._authorise(request)
+        if self.draining:
+            raise ApiError(503, "the server is shutting down", retry=5)
         if all(model.admission.full for model in self.models.values()):
             raise full()
         return key
@@ -156,8 +158,6 @@ class Gateway:
 
     def _job(self, key: Key | None, work: Callable[[Outlet], Coroutine[Any, Any, None]]) -> Response:
         async def within_limits(outlet: Outlet) -> None:
-            if self.draining:
-                raise ApiError(503, "the server is shutting down", retry=5)
             with self._counted(key):
                 await work(outlet)
 
