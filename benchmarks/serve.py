@@ -24,7 +24,7 @@ from serve_page import page
 
 from medloom.ledger import Refusal
 
-SECONDS = 1.5  # of one side in one round
+SECONDS = 3.0  # of one side in one round
 
 
 @dataclass(frozen=True)

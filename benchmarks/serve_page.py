@@ -41,7 +41,8 @@ def page(model: Path) -> Row:
     mine, theirs = loads[-1]
     seconds = [median(both[which].seconds for both in loads) for which in (0, 1)]
     others = sorted({host for load, _ in loads for host in load.others})
-    return Row("page", seconds[0], seconds[1], "s, at most", seconds[0] / seconds[1], 0.5, seconds[0] < 0.5 and not others,
+    met = seconds[0] < 0.5 and mine.sent < 60_000 and not others
+    return Row("page", seconds[0], seconds[1], "s, at most", seconds[0] / seconds[1], 0.5, met,
                f"until all is loaded and a question can be written, median of {LOADS} visits without a cache; {mine.sent:,} bytes in "
                f"{mine.requests} requests, llama.cpp's own page {theirs.sent:,} in {theirs.requests}; other hosts asked: "
                f"{', '.join(others) or 'none'}",
@@ -56,7 +57,7 @@ def _visit(browser: Any, url: str) -> _Load:
     view.on("response", lambda response: responses.append(response))  # it wants a function to mark
     view.on("request", lambda request: asked.append(urlsplit(request.url).netloc))
     view.goto(url, wait_until="load")
-    view.wait_for_selector("textarea:not([disabled])", state="visible")
+    view.wait_for_selector("textarea:visible:not([disabled])")
     # since the navigation began, by the browser's own clock
     seconds = view.evaluate("performance.now()") / 1e3
     view.wait_for_load_state("networkidle")

@@ -105,7 +105,7 @@ class LlamaCpp(ChildProcess):
             if response.status != 200:
                 _checked(response.status, await response.body())
             async for batch in events(response.parts()):
-                pieces = [_piece(_event(data), ask.logprobs) for data in batch]
+                pieces = _pieces(batch, ask.logprobs)
                 yield pieces
                 if pieces[-1].reason:
                     return
@@ -193,11 +193,14 @@ def _body(ask: Ask, prompt: str | list[int]) -> dict[str, Any]:
             **({} if ask.seed is None else {"seed": ask.seed}), **({} if ask.logprobs is None else {"n_probs": max(1, ask.logprobs)})}
 
 
-def _event(data: bytes) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(data)
-    if "error" in event:
+def _pieces(batch: list[bytes], logprobs: int | None) -> list[Piece]:
+    """What came together; as one piece and the last one, where no token is looked at by itself."""
+    events: list[dict[str, Any]] = json.loads(b"[" + b",".join(batch) + b"]")
+    if any("error" in event for event in events):
         raise Broken("the engine failed while it wrote the answer")
-    return event
+    if logprobs is None and len(events) > 1:
+        events[:-1] = [{"content": "".join([event["content"] for event in events[:-1]])}]
+    return [_piece(event, logprobs) for event in events]
 
 
 def _piece(event: dict[str, Any], logprobs: int | None) -> Piece:
