@@ -24,7 +24,7 @@ from serve_page import page
 
 from medloom.ledger import Refusal
 
-SECONDS = 3.0  # of one side in one round
+SECONDS = 1.5  # of one side in one round
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def _rates(bench: Bench, clients: int, slots: int) -> dict[bool, list[tuple[dict
     done: dict[bool, list[tuple[dict[str, Any], dict[str, Any]]]] = {True: [], False: []}
     with gateway(bench.model, slots=slots) as ours, bare(bench.model, slots=slots) as peer:
         prompts = long_prompts(peer, max(16, 2 * clients))
-        for number in range(1 + (bench.repeat or 8)):
+        for number in range(1 + (bench.repeat or 20)):
             for stream, rounds in done.items():
                 asked = bodies(prompts, stream=stream)
                 order: tuple[Server, ...] = (ours, peer) if number % 2 else (peer, ours)
@@ -123,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=f"among {', '.join(ROWS)}")
     parser.add_argument("--model", type=Path, help="a GGUF file [default: the one of a medloom-demo here]")
-    parser.add_argument("--repeat", type=int, help="rounds of the throughput rows [default: 8]")
+    parser.add_argument("--repeat", type=int, help="rounds of the throughput rows [default: 20]")
     parser.add_argument("--json", type=Path, help="write the rows here; rows of other works in it stay")
     asked = parser.parse_args()
     try:
