@@ -20,6 +20,7 @@ from serve_inputs import malformed
 from sides.serve_client import BROKEN, Answer, Exchange, ask, begin, completion, load
 
 TRIALS, SLOTS = 20, 4
+WARM = 4000  # senseless requests before those that are measured
 NEVER = 5.0  # seconds that are waited for a slot
 _KINDS = ("mid-stream", "without streaming", "in the queue")
 _LONG = {"prompt": "Glorin is a drug", "max_tokens": 2000, "temperature": 0}
@@ -222,7 +223,8 @@ async def malformed_bodies(model: Path, count: int = 5000, seed: int = 20261128)
     told = ", ".join(f"{status or 'closed without a word'} {count:,} times" for status, count in found.items())
     return Row("malformed", growth, None, "MB more, at most", None, 5, not errors and growth < 5 and same,
                f"{count:,} requests in {seconds:.0f} s; 5xx: {', '.join(errors) or 'none'}; memory of the gateway {held[0]:.0f} MB after "
-               f"{WARM:,} others before and {held[1]:.0f} after all; straight after {'the same answer' if same else 'ANOTHER ANSWER'} as before; told: {told}",
+               f"{WARM:,} others before and {held[1]:.0f} after all; straight after {'the same answer' if same else 'ANOTHER ANSWER'} as "
+               f"before; told: {told}",
                {"statuses": {str(status): count for status, count in found.items()}, "resident_mb": held, "seed": seed})
 
 
