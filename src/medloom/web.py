@@ -7,7 +7,8 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +22,8 @@ HEADERS = [
                                  b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 ]
 
@@ -56,6 +59,28 @@ def _file_at(path: Path) -> Callable[[Request], Awaitable[Response]]:
         return FileResponse(path, media_type=_KINDS.get(path.suffix, "text/html"))
 
     return answer
+
+
+async def json_body(request: Request, limit: int) -> bytes:
+    """The body; 415 unless it says that it is JSON, 413 before more than `limit` bytes are held.
+
+    A page of somebody else's can have a browser send anything but a body of that kind without asking first.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send the body as application/json")
+    announced = request.headers.get("content-length", "")
+    too_long = HTTPException(413, f"the body is longer than {limit} bytes")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_long
+    held = bytearray()
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) > limit:
+                raise too_long
+    except ClientDisconnect:
+        raise HTTPException(400, "the body broke off") from None
+    return bytes(held)
 
 
 def listen(host: str, port: int) -> socket.socket:

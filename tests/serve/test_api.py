@@ -185,6 +185,7 @@ def test_wrong_paths_methods_and_kinds(client: httpx.Client) -> None:
     assert client.get("/v1/models/other").status_code == 404
     assert client.get(COMPLETION).status_code == 405
     assert client.post(COMPLETION, content=b"prompt=a", headers={"content-type": "application/x-www-form-urlencoded"}).status_code == 415
+    assert client.post(COMPLETION, content=b'{"prompt": "a"}').status_code == 415  # as another site's page could have a browser send it
     assert client.get("/../../etc/passwd").status_code == 404
 
 

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..ledger import Refusal
 from ..notice import NOTICE
-from ..web import WithHeaders, page_routes
+from ..web import WithHeaders, json_body, page_routes
 from .raters import digest, rater_of, standing
 from .store import Store
 from .votes import Unknown, Vote, Voted, Wrong, next_pair, vote
@@ -54,7 +54,7 @@ class Web:
     async def _vote(self, request: Request) -> Response:
         rater = await self._rater(request)
         try:
-            said = Vote.model_validate_json(await _body(request))
+            said = Vote.model_validate_json(await json_body(request, BODY_LIMIT))
             return JSONResponse(await run_in_threadpool(vote, self.store, rater, said), 201)
         except ValidationError as error:
             fault = error.errors(include_input=False)[0]
@@ -82,21 +82,6 @@ class Web:
 def _token(request: Request) -> str:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else ""
-
-
-async def _body(request: Request) -> bytes:
-    """The body; 415 for another kind of content, 413 before more than the limit is held."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send the body as application/json")
-    held = bytearray()
-    try:
-        async for chunk in request.stream():
-            held += chunk
-            if len(held) > BODY_LIMIT:
-                raise HTTPException(413, f"the body is longer than {BODY_LIMIT} bytes")
-    except ClientDisconnect:
-        raise HTTPException(400, "the body broke off") from None
-    return bytes(held)
 
 
 async def _health(_: Request) -> Response:

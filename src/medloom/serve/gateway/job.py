@@ -8,9 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from medloom.web import json_body
 
 from .answers import ApiError, sse
 from .schema import explain
@@ -96,25 +98,10 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None], ou
 
 
 async def read_body(request: Request, form: type[_Form]) -> _Form:
-    """The body as `form`; 413 before more than the limit is held, 415 for another kind of content, 400 for what the form refuses."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise ApiError(415, "send the body as application/json")
-    held = bytearray()
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > BODY_LIMIT:
-        raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
+    """The body as `form`; 400 for what the form refuses, and as `json_body` does."""
+    body = await json_body(request, BODY_LIMIT)
     try:
-        async for chunk in request.stream():
-            held += chunk
-            if len(held) > BODY_LIMIT:
-                raise ApiError(413, f"the body is longer than {BODY_LIMIT} bytes")
-    except ClientDisconnect:
-        raise ApiError(400, "the body broke off") from None
-    try:
-        return form.model_validate_json(bytes(held))
+        return form.model_validate_json(body)
     except ValidationError as error:
         message, field = explain(error)
         raise ApiError(400, message, param=field) from None
-
-
