@@ -47,6 +47,9 @@ def test_a_stream_is_the_whole_in_pieces(client: httpx.Client) -> None:
     assert "".join(event["choices"][0]["text"] for event in events[:-1]) == whole["choices"][0]["text"]
     assert events[-2]["choices"][0]["finish_reason"] == "length"
     assert len({event["id"] for event in events}) == 1
+    told = _events(client.post("/v1/completions", json={**asked, "stream": True, "stream_options": {"continuous_usage_stats": True}}))
+    so_far = [event["usage"]["completion_tokens"] for event in told if event["choices"][0]["text"]]
+    assert so_far == sorted(so_far) and so_far[0] > 0 and so_far[-1] == 12
 
 
 def test_chat_poses_the_plain_form(client: httpx.Client) -> None:

@@ -47,7 +47,8 @@ def test_a_conversation_is_streamed_asked_again_copied_kept_and_saved(chatty: An
     second = answered(page, 2)
     assert "12 tokens · " in second.locator(".figures").inner_text() and "reached the longest length" in second.inner_text()
     settings = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 12, "seed": 7, "stop": ["Zz", "\nZz"]}
-    assert sent[1] == {"model": "chatty", **settings, "stream": True, "stream_options": {"include_usage": True}, "messages": [
+    assert sent[1] == {"model": "chatty", **settings, "stream": True,
+                       "stream_options": {"include_usage": True, "continuous_usage_stats": True}, "messages": [
         {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which drug helps?"},
         {"role": "assistant", "content": first}, {"role": "user", "content": "How often?"}]}
 

@@ -54,7 +54,7 @@ class Written(Scored):
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of an answer. The last one has a `reason`, "stop" or "length", and the counts of tokens read and written."""
+    """A piece of an answer. The last one has a `reason`, "stop" or "length". read, written: tokens so far, 0 where only the end tells."""
 
     text: str
     tokens: tuple[Written, ...] = ()

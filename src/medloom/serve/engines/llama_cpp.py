@@ -199,7 +199,7 @@ def _pieces(batch: list[bytes], logprobs: int | None) -> list[Piece]:
     if any("error" in event for event in events):
         raise Broken("the engine failed while it wrote the answer")
     if logprobs is None and len(events) > 1:
-        events[:-1] = [{"content": "".join([event["content"] for event in events[:-1]])}]
+        events[:-1] = [{**events[-2], "content": "".join([event["content"] for event in events[:-1]])}]
     return [_piece(event, logprobs) for event in events]
 
 
@@ -208,9 +208,7 @@ def _piece(event: dict[str, Any], logprobs: int | None) -> Piece:
     if logprobs is not None:
         tokens = tuple(Written(told.text, told.bytes, told.logprob, tuple(map(_scored, entry["top_logprobs"][:logprobs])))
                        for entry in event.get("completion_probabilities", ()) for told in [_scored(entry)])
-    if not event.get("stop"):
-        return Piece(event["content"], tokens)
-    reason = "length" if event.get("stop_type") == "limit" else "stop"
+    reason = None if not event.get("stop") else "length" if event.get("stop_type") == "limit" else "stop"
     return Piece(event["content"], tokens, reason, int(event["tokens_evaluated"]), int(event["tokens_predicted"]))
 
 

@@ -15,6 +15,7 @@ from ..templates import Trimmed
 from .answers import ApiError, Reply, sse
 from .job import Outlet
 from .metrics import Metrics
+from .schema import StreamOptions
 
 DONE = sse("[DONE]")
 
@@ -60,14 +61,14 @@ async def slot_of(model: Model, metrics: Metrics, tell: Callable[[int], Awaitabl
 class Answering:
     """The answers to `asks`, one after another in one slot, as one reply.
 
-    turns: the conversation of which they are answers, None where they go on from a text; usage: a stream ends with the counts of tokens;
-    places: it says first how many requests are served before it.
+    turns: the conversation of which they are answers, None where they go on from a text; counts: when a stream tells tokens; places:
+    it says first how many requests are served before it.
     """
 
-    def __init__(self, model: Model, asks: Sequence[Ask], metrics: Metrics, *, turns: Sequence[Turn] | None, usage: bool,
+    def __init__(self, model: Model, asks: Sequence[Ask], metrics: Metrics, *, turns: Sequence[Turn] | None, counts: StreamOptions,
                  places: bool) -> None:
         self._model, self._asks, self._metrics = model, asks, metrics
-        self._turns, self._usage, self._places = turns, usage, places
+        self._turns, self._counts, self._places = turns, counts, places
         self._trims = turns is not None and model.template.trim
         self._reply = Reply(model.name, model.fingerprint, chat=turns is not None)
 
@@ -101,7 +102,8 @@ class Answering:
                         if began is not None:
                             self._metrics.first.labels(self._model.name).observe(time.monotonic() - began)
                             began = None
-                        data = self._reply.chunks(index, pieces if trimmed is None else list(map(trimmed, pieces)), _extra(decision))
+                        data = self._reply.chunks(index, pieces if trimmed is None else list(map(trimmed, pieces)), _extra(decision),
+                                                  last if self._counts.continuous_usage_stats else None)
                         if pieces[-1].reason:
                             last.append(pieces[-1])
                         if len(last) == len(self._asks):
@@ -109,7 +111,7 @@ class Answering:
                         if data:
                             await outlet.event(data)
         self._count(last)
-        await outlet.event(data + (self._reply.counts(last) if self._usage else b"") + DONE, last=True)
+        await outlet.event(data + (self._reply.counts(last) if self._counts.include_usage else b"") + DONE, last=True)
 
     def _count(self, pieces: Sequence[Piece]) -> None:
         self._metrics.read.labels(self._model.name).inc(sum(piece.read for piece in pieces))

@@ -54,8 +54,11 @@ class Reply:
             choices.append({"index": index, **content, "finish_reason": piece.reason, "logprobs": self._logprobs(index, piece), **extra})
         return {**self._head, "object": "chat.completion" if self.chat else "text_completion", "choices": choices, "usage": usage(pieces)}
 
-    def chunks(self, index: int, pieces: Sequence[Piece], extra: dict[str, Any]) -> bytes:
-        """The events that pieces of the answer `index` become."""
+    def chunks(self, index: int, pieces: Sequence[Piece], extra: dict[str, Any], before: Sequence[Piece] | None = None) -> bytes:
+        """The events that pieces of the answer `index` become.
+
+        before: the last pieces of the answers before it, where every event is to tell the tokens so far; else None.
+        """
         found = []
         for piece in pieces:
             if self.chat and index not in self._opened:
@@ -63,7 +66,8 @@ class Reply:
                 found.append(self._chunk(index, {"role": "assistant", "content": ""}, None, None, {}))
             if piece.text or piece.tokens:
                 content = {"content": piece.text} if self.chat else piece.text
-                found.append(self._chunk(index, content, None, self._logprobs(index, piece), {}))
+                so_far = {} if before is None else {"usage": usage([*before, piece])}
+                found.append(self._chunk(index, content, None, self._logprobs(index, piece), {}, so_far))
             if piece.reason:
                 found.append(self._chunk(index, {} if self.chat else "", piece.reason, None, extra))
         return b"".join(found)
@@ -76,9 +80,10 @@ class Reply:
     def _object(self) -> str:
         return "chat.completion.chunk" if self.chat else "text_completion"
 
-    def _chunk(self, index: int, content: Any, reason: str | None, logprobs: Any, extra: dict[str, Any]) -> bytes:
+    def _chunk(self, index: int, content: Any, reason: str | None, logprobs: Any, extra: dict[str, Any],
+               so_far: dict[str, Any] | None = None) -> bytes:
         choice = {"index": index, "delta" if self.chat else "text": content, "finish_reason": reason, "logprobs": logprobs, **extra}
-        return sse({**self._head, "object": self._object, "choices": [choice]})
+        return sse({**self._head, "object": self._object, "choices": [choice], **(so_far or {})})
 
     def _logprobs(self, index: int, piece: Piece) -> dict[str, Any] | None:
         if not piece.tokens:

@@ -31,7 +31,7 @@ from .answering import Answering, full, slot_of
 from .answers import ApiError
 from .job import GONE, Job, Outlet, read_body
 from .metrics import TYPE, Metrics
-from .schema import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling
+from .schema import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling, StreamOptions
 
 PAGE = Path(__file__).parents[1] / "page"
 DEFAULT_TOKENS = 256
@@ -152,8 +152,8 @@ class Gateway:
 
     def _answer(self, request: Request, key: Key | None, model: Model, asked: Sampling, asks: list[Ask],
                 turns: list[Turn] | None = None) -> Response:
-        answering = Answering(model, asks, self.metrics, turns=turns, places=request.headers.get(PLACES) == "places",
-                              usage=asked.stream_options is not None and asked.stream_options.include_usage)
+        answering = Answering(model, asks, self.metrics, turns=turns, counts=asked.stream_options or StreamOptions(),
+                              places=request.headers.get(PLACES) == "places")
         return self._job(key, answering.stream if asked.stream else answering.whole)
 
     def _job(self, key: Key | None, work: Callable[[Outlet], Coroutine[Any, Any, None]]) -> Response:

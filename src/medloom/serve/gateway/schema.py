@@ -21,9 +21,10 @@ class _Closed(BaseModel):
 
 
 class StreamOptions(_Closed):
-    """Whether the last chunk of a stream tells the token counts."""
+    """Whether the last chunk of a stream tells the token counts, and, as in vLLM, whether every chunk tells those so far."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class Sampling(_Closed):

@@ -16,7 +16,7 @@ export function prepare(exchange, { id, metadata: { name, file, sha256, template
     answer: { model: { id, name, file, sha256, template }, settings: { ...sampling, ...(system ? { system } : {}) }, earlier: history.length / 2,
       asked: new Date().toISOString(), text: "", ended: "left", queue: 0, figures: {} },
     path: chat ? "v1/chat/completions" : "v1/completions",
-    body: { model: id, ...sampling, stream: true, stream_options: { include_usage: true }, ...(chat ? { messages } : { prompt: exchange.text }) },
+    body: { model: id, ...sampling, stream: true, stream_options: { include_usage: true, continuous_usage_stats: true }, ...(chat ? { messages } : { prompt: exchange.text }) },
   };
 }
 
@@ -27,9 +27,10 @@ export async function hear({ answer, path, body }, signal, { grow, live, queued 
   let [place, first, pieces, usage, refusal] = [null, 0, 0, null, null];
 
   function report() {
-    const speed = first && since(first) > .5 ? ` · ${((pieces - 1) / since(first)).toFixed(1)} tokens/s` : "";
+    const tokens = usage?.completion_tokens || pieces;
+    const speed = first && since(first) > .5 ? ` · ${((tokens - 1) / since(first)).toFixed(1)} tokens/s` : "";
     const waiting = place ? `${place} before you in the queue` : place === 0 ? "The model reads" : "Waiting for the model";
-    live(first ? `${pieces} tokens${speed} · first after ${time((first - began) / 1000)}` : `${waiting} · ${Math.floor(since(began))} s so far`);
+    live(first ? `${tokens} tokens${speed} · first after ${time((first - began) / 1000)}` : `${waiting} · ${Math.floor(since(began))} s so far`);
   }
 
   function take(event) {
