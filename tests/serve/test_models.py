@@ -152,7 +152,7 @@ def test_an_unsure_model_abstains_and_a_sure_one_tells_how_sure(calibrated: Call
     assert told == {"risk": 0.1, "threshold": 1.000001, "questions": 100, "sha256": "0" * 64}
     silent, sure = (_chat(url, "tiny-F16", QUESTION)["choices"][0] for url in (never, always))
     assert "abstains" in silent["message"]["content"] and silent["abstention"]["abstained"] and silent["finish_reason"] == "stop"
-    assert "abstains" not in sure["message"]["content"] and not sure["abstention"]["abstained"]
+    assert sure["message"]["content"] == sure["abstention"]["answer"] and not sure["abstention"]["abstained"]  # and no more
     assert sure["abstention"]["options"] == ["A", "B", "C", "D"] and 0.25 <= sure["abstention"]["confidence"] <= 1
     assert sure["abstention"]["confidence"] == silent["abstention"]["confidence"]
     assert "abstention" not in _chat(never, "tiny-F16", "Which drug helps?")["choices"][0]  # an open question

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from medloom.notice import NOTICE
 
-from .abstention import Calibration, Decision, chances, decide, options_of
+from .abstention import Calibration, Decision, abstention, chances, decide, options_of
 from .admission import Admission
-from .engines import Engine, LlamaCpp, Turn, Unable, Vllm
+from .engines import Ask, Engine, LlamaCpp, Piece, Turn, Unable, Vllm
 from .engines.control import guarded
 from .templates import FILE, SERVER, Template
 
@@ -53,22 +54,33 @@ class Model:
         safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], control)} for turn in turns]
         return safe if self.template in (FILE, SERVER) else self.template.text(safe)
 
-    async def decide(self, turns: Sequence[Turn]) -> Decision | None:
-        """Whether it abstains from the last question of a conversation, None where it is not calibrated or the question is another kind.
+    async def decide(self, turns: Sequence[Turn]) -> tuple[Decision, Piece] | None:
+        """What it would answer to the last question of a conversation, and what is said: that answer, or that it abstains.
 
-        Raises as `chances` does.
+        The answer is the option alone, for that is what was calibrated. None where the model is not calibrated or the question is another
+        kind. Raises as `chances` does.
         """
         labels = options_of(turns[-1]["content"]) if self.calibration is not None else None
         if labels is None or self.calibration is None:
             return None
-        return decide(await self.chances(turns, labels), self.calibration.threshold)
+        asked = await self._first_token(turns)
+        decision = decide(chances(_top(asked), labels), self.calibration.threshold)
+        return decision, replace(asked, text=abstention(decision) if decision.abstained else decision.answer, tokens=(), reason="stop")
 
     async def chances(self, turns: Sequence[Turn], labels: Sequence[str]) -> dict[str, float]:
         """The probability of each label as the answer to the last question of a conversation.
 
         Raises what the engine raises, Unable where it tells no log-probabilities, and ValueError as `prompt` does.
         """
-        top = await self.engine.next_token(self.prompt(turns), LIKELIEST)
-        if not top:
+        return chances(_top(await self._first_token(turns)), labels)
+
+    async def _first_token(self, turns: Sequence[Turn]) -> Piece:
+        piece = await self.engine.whole(Ask(self.prompt(turns), 1, temperature=0, logprobs=min(LIKELIEST, self.engine.told)))
+        if not _top(piece):
             raise Unable("the engine tells no log-probabilities, from which a confidence could be made")
-        return chances(top, labels)
+        return piece
+
+
+def _top(piece: Piece) -> dict[str, float]:
+    """Log-probabilities of the likeliest first tokens by their text; of tokens with one text, the likelier one's."""
+    return {token.text: token.logprob for first in piece.tokens[:1] for token in reversed(first.top) if token.logprob is not None}

@@ -374,7 +374,8 @@ class TestVllm:
 
     def test_names_the_likeliest_next_tokens_apart(self, real: Vllm, chances: Callable[[list[int]], torch.Tensor], trained: Path) -> None:
         ids = load_tokenizer(trained).encode("The answer is:", bos=True)
-        told = asyncio.run(real.next_token("The answer is:", 100))
+        (first,) = whole(real, Ask("The answer is:", 1, temperature=0, logprobs=100)).tokens
+        told = {token.text: float(token.logprob or 0.0) for token in first.top}
         assert len(told) > 50, "as many as an answer's label may hide among"
         assert sorted(told.values(), reverse=True)[:20] == pytest.approx(chances(ids)[-1].topk(20).values.tolist(), abs=1e-4)
 

@@ -100,8 +100,8 @@ class Engine(Protocol):
     """One model that answers.
 
     slots: answers it computes at once; context: tokens of a prompt and its answer together, None where it is not known; restarts: how
-    often it had to be started again. All but `start` and `stop` belong to one event loop. `stream`, `whole`, `embed`, `rendered` and
-    `next_token` raise Refused, Starting, Busy, Broken and Unable.
+    often it had to be started again; told: how many of the likeliest tokens it names in place of one at most. All but `start` and `stop`
+    belong to one event loop. `stream`, `whole`, `embed` and `rendered` raise Refused, Starting, Busy, Broken and Unable.
     """
 
     kind: str
@@ -109,6 +109,7 @@ class Engine(Protocol):
     context: int | None
     embeds: bool
     restarts: int
+    told: int
 
     @property
     def ready(self) -> bool:
@@ -137,10 +138,6 @@ class Engine(Protocol):
 
     async def rendered(self, turns: Sequence[Turn]) -> str:
         """A conversation as the chat template of its own makes it."""
-        ...
-
-    async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
-        """Log-probabilities of the `count` likeliest next tokens, or of as many as it tells, by their text."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:

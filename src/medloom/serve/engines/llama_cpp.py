@@ -28,7 +28,6 @@ from .wire import GONE, events, posted
 
 READ_OUT = (3, 4)  # kinds of token that llama.cpp reads out of a text, control and user-defined, as GGUF numbers them
 ENDS = frozenset({"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>", "</s>"})
-MOST_TOLD = 256  # likeliest tokens that `next_token` names
 
 
 class LlamaCpp(ChildProcess):
@@ -39,6 +38,7 @@ class LlamaCpp(ChildProcess):
     """
 
     kind = "llama.cpp"
+    told = 256
 
     def __init__(self, model: Path, *, context: int, slots: int, threads: int | None = None, embeds: bool = False) -> None:
         super().__init__(str(model))
@@ -121,11 +121,6 @@ class LlamaCpp(ChildProcess):
     async def rendered(self, turns: Sequence[Turn]) -> str:
         """See Engine."""
         return str((await self._post("/apply-template", {"messages": list(turns)}))["prompt"])
-
-    async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
-        """See Engine."""
-        (token,) = (await self.whole(Ask(prompt, 1, temperature=0, logprobs=min(count, MOST_TOLD)))).tokens
-        return {scored.text: scored.logprob for scored in reversed(token.top) if scored.logprob is not None}
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """See Engine."""

@@ -132,11 +132,6 @@ class Upstream:
         """See Engine: it lays its template on by itself, and does not show it."""
         raise Unable("the server behind this one lays its chat template on by itself")
 
-    async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
-        """See Engine."""
-        tokens = (await self.whole(Ask(prompt, 1, temperature=0, logprobs=min(count, self.told)))).tokens
-        return {scored.text: scored.logprob for token in tokens[:1] for scored in reversed(token.top) if scored.logprob is not None}
-
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """See Engine."""
         body = await self._post("/v1/embeddings", {"model": self.model, "input": list(texts)}, unable="the server behind this one makes no "

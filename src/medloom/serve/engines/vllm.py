@@ -37,7 +37,7 @@ from .upstream import Upstream
 
 NAME = "model"  # what vLLM calls it; clients never see that
 COMMAND = "MEDLOOM_VLLM"  # the variable that names the command
-MOST_TOLD = 256  # likeliest tokens that `next_token` names
+MOST_TOLD = 256  # likeliest tokens that it names in place of one
 CAUSE = re.compile(r"Value error, (.+?)(?: \[type=|$)|(?:^|[\s.])\w*(?:Error|Exception): (?!\d+ validation error)(.+)|: error: (.+)")
 
 
@@ -48,6 +48,7 @@ class Vllm(ChildProcess):
     """
 
     kind = "vllm"
+    told = MOST_TOLD
     embeds = False
     patient = vllm_child.ORDERLY + 2
 
@@ -119,10 +120,6 @@ class Vllm(ChildProcess):
     async def rendered(self, turns: Sequence[Turn]) -> str:
         """See Engine."""
         return self._reading.text(turns)
-
-    async def next_token(self, prompt: str | Sequence[Turn], count: int) -> dict[str, float]:
-        """See Engine."""
-        return await self._asked.next_token(prompt, count)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """See Engine: vLLM makes none with a model that writes."""

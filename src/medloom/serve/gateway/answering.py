@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from ..abstention import Decision, abstention
+from ..abstention import Decision
 from ..admission import Full, Late
 from ..engines import Ask, Broken, Busy, Piece, Refused, Starting, Turn, Unable
 from ..models import Model
@@ -75,9 +75,8 @@ class Answering:
     async def whole(self, outlet: Outlet) -> None:
         """All of it in one body."""
         async with slot_of(self._model, self._metrics):
-            decision = await self._decision()
-            silence = self._silence(decision)
-            pieces = [silence or await self._model.engine.whole(ask) for ask in self._asks]
+            decision, said = await self._decided()
+            pieces = [said or await self._model.engine.whole(ask) for ask in self._asks]
         self._count(pieces)
         if self._trims:
             pieces = [Trimmed()(piece) for piece in pieces]
@@ -92,11 +91,10 @@ class Answering:
         data = b""
         async with slot_of(self._model, self._metrics, tell if self._places else None):
             began: float | None = time.monotonic()
-            decision = await self._decision()
-            silence = self._silence(decision)
+            decision, said = await self._decided()
             for index, ask in enumerate(self._asks):
                 trimmed = Trimmed() if self._trims else None
-                written = self._model.engine.stream(ask) if silence is None else _alone(silence)
+                written = self._model.engine.stream(ask) if said is None else _alone(said)
                 async with aclosing(written) as batches:  # closed at once where the client leaves
                     async for pieces in batches:
                         if began is not None:
@@ -117,15 +115,14 @@ class Answering:
         self._metrics.read.labels(self._model.name).inc(sum(piece.read for piece in pieces))
         self._metrics.written.labels(self._model.name).inc(sum(piece.written for piece in pieces))
 
-    async def _decision(self) -> Decision | None:
-        return None if self._turns is None else await self._model.decide(self._turns)
-
-    def _silence(self, decision: Decision | None) -> Piece | None:
-        """What is said instead of an answer, where the model abstains."""
-        if decision is None or not decision.abstained:
-            return None
-        self._metrics.abstained.labels(self._model.name).inc()
-        return Piece(abstention(decision), reason="stop")
+    async def _decided(self) -> tuple[Decision | None, Piece | None]:
+        """What is said in place of what the engine would write, where the model is calibrated for the question."""
+        found = None if self._turns is None else await self._model.decide(self._turns)
+        if found is None:
+            return None, None
+        if found[0].abstained:
+            self._metrics.abstained.labels(self._model.name).inc()
+        return found
 
 
 async def _alone(piece: Piece) -> AsyncGenerator[list[Piece], None]:
