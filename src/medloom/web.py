@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -103,13 +102,3 @@ def listen(host: str, port: int) -> socket.socket:
 def address(listener: socket.socket, host: str) -> str:
     """The URL of what listens."""
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address of a host is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import Json, Quiet, app, existing, print_json, print_tables, served_file
+
+if TYPE_CHECKING:
+    from ..serve import Offer
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF file, or the folder of a run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engines together [default: cores - 1].")]
@@ -38,10 +41,10 @@ def serve(models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...",
 
     Beyond this machine (--host) only with keys. The key of another server is taken from MEDLOOM_API_KEY.
     """
-    from ..serve import Settings, offer, with_calibrations, with_templates
+    from ..serve import Settings, with_calibrations, with_templates
     from ..serve import serve as start
 
-    offers = [one if one.path is None else replace(one, path=served_file(one.path)) for one in map(offer, models)]
+    offers = list(map(_offered, models))
     settings = Settings(context=context, slots=slots, queue=queue, patience=patience, threads=threads, embeddings=embeddings)
     offers = with_calibrations(with_templates(offers, template or ()), calibration or ())
     start(offers, settings, host=host, port=port, keys=tuple(key or ()), key_file=keys, drain=drain)
@@ -71,11 +74,9 @@ def calibrate(model: Annotated[str, typer.Argument(metavar="[NAME=]MODEL", help=
     from ..calibrating import calibrate as ask_all
     from ..calibrating import calibration_table, caution, draw_calibration, read_questions
     from ..ledger import Bars, Silent
-    from ..serve import Settings, offer, with_templates
+    from ..serve import Settings, with_templates
 
-    wanted = offer(model)
-    wanted = wanted if wanted.path is None else replace(wanted, path=served_file(wanted.path))
-    (wanted,) = with_templates([wanted], [template] if template else [])
+    (wanted,) = with_templates([_offered(model)], [template] if template else [])
     asked = read_questions(existing(questions), kind, part, limit)
     found, answers = ask_all(wanted, Settings(context=context, threads=threads), asked, risk, Silent() if quiet else Bars())
     found.write(out)
@@ -88,6 +89,14 @@ def calibrate(model: Annotated[str, typer.Argument(metavar="[NAME=]MODEL", help=
         typer.echo(said)
     if not quiet:
         typer.echo(f"{out}, for: medloom serve {model} --calibration {out}", err=True)
+
+
+def _offered(text: str) -> Offer:
+    """What a word of the command line offers, a run's folder resolved to its file."""
+    from ..serve import offer
+
+    one = offer(text)
+    return one if one.path is None else replace(one, path=served_file(one.path))
 
 
 keyring = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and revoke the API keys of medloom serve.",

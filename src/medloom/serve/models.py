@@ -11,7 +11,7 @@ from medloom.notice import NOTICE
 
 from .abstention import Calibration, Decision, abstention, chances, decide, options_of
 from .admission import Admission
-from .engines import Ask, Engine, LlamaCpp, Piece, Turn, Unable, Vllm
+from .engines import Ask, Engine, Piece, Turn, Unable
 from .engines.control import guarded
 from .templates import FILE, SERVER, Template
 
@@ -50,8 +50,7 @@ class Model:
     def prompt(self, turns: Sequence[Turn]) -> str | Sequence[Turn]:
         """What the engine is to go on from. Raises ValueError for a conversation that the template cannot take."""
         # What a message spells is text, even where it spells a control token.
-        control = self.engine.control if isinstance(self.engine, LlamaCpp | Vllm) else ()
-        safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], control)} for turn in turns]
+        safe: list[Turn] = [{"role": turn["role"], "content": guarded(turn["content"], self.engine.control)} for turn in turns]
         return safe if self.template in (FILE, SERVER) else self.template.text(safe)
 
     async def decide(self, turns: Sequence[Turn]) -> tuple[Decision, Piece] | None:

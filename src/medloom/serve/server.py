@@ -12,9 +12,10 @@ from types import FrameType
 
 import uvicorn
 
+from medloom.addresses import is_loopback
 from medloom.ledger import Refusal
 from medloom.notice import NOTICE_SHORT
-from medloom.web import address, is_loopback, listen
+from medloom.web import address, listen
 
 from .gateway import Gateway, Protocol
 from .keys import Keyring

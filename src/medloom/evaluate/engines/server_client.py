@@ -6,16 +6,15 @@ Messages name the server's address and what it said, never the key and never a p
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from ...addresses import is_loopback, server_address
 from ...ledger import Refusal
 
 BUSY = (429, 502, 503, 504)
@@ -40,15 +39,11 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None, *, connections: int, seconds: float = 600.0, waits: tuple[float, ...] = WAITS) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Refusal(f"{url!r} is no server's address; give it as http://HOST:PORT")
-        if parts.username or parts.password:
-            raise Refusal("the server's address holds a name or a password; take it out and give the key in MEDLOOM_API_KEY")
+        parts = server_address(url)
         self.url = url.rstrip("/").removesuffix("/v1")
         self._seconds, self._waits = seconds, waits
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {}, trust_env=not _loopback(parts.hostname),
+            headers={"Authorization": f"Bearer {key}"} if key else {}, trust_env=not is_loopback(parts.hostname or ""),
             timeout=httpx.Timeout(seconds, connect=10.0, pool=None), limits=httpx.Limits(max_connections=connections))
 
     def get(self, path: str) -> dict[str, Any]:
@@ -121,10 +116,3 @@ def _message(content: Any, body: dict[str, Any] | None) -> str:
     if isinstance(prompt, str) and prompt and (prompt[:40] in text or json.dumps(prompt)[1:41] in text):
         return "a reason that repeats the prompt"
     return text[:SAID]
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -112,6 +112,11 @@ class Engine(Protocol):
     told: int
 
     @property
+    def control(self) -> tuple[str, ...]:
+        """Texts that it reads as control tokens in a prompt, as far as they are known."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Whether it takes requests now."""
         ...

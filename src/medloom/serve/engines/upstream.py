@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from medloom.addresses import server_address
 from medloom.ledger import Refusal
 
 from .engine import Ask, Broken, Busy, Piece, Refused, Scored, Starting, Turn, Unable, Written
@@ -31,13 +31,10 @@ class Upstream:
 
     kind = "upstream"
     told = 20
+    control: tuple[str, ...] = ()
 
     def __init__(self, url: str, model: str | None = None, *, key: str | None = None, slots: int, context: int | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Refusal(f"{url!r} is no server's address; give it as http://HOST:PORT/v1")
-        if parts.username or parts.password:
-            raise Refusal("the server's address holds a name or a password; take it out and give the key in MEDLOOM_API_KEY")
+        parts = server_address(url)
         self.url, self.model, self.slots, self.context = url.rstrip("/").removesuffix("/v1"), model, slots, context
         self.embeds = True
         self.restarts = 0

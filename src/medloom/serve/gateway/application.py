@@ -22,7 +22,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medloom.web import WithHeaders, is_loopback, page_routes
+from medloom.addresses import is_loopback
+from medloom.web import WithHeaders, page_routes
 
 from ..engines import Ask, Turn
 from ..keys import Key, Keyring, Spent
