@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 
 class Turn(TypedDict):
@@ -94,6 +95,14 @@ class Broken(Exception):
 
 class Unable(Exception):
     """The engine has no such thing, whatever is asked."""
+
+
+def decoded(content: bytes) -> Any:
+    """JSON that an engine sent. Raises Broken for what is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise Broken("the engine's answer cannot be read") from None
 
 
 class Engine(Protocol):

@@ -22,7 +22,7 @@ from medloom.model.gguf_file import open_gguf
 from medloom.model.gguf_head import Head
 
 from .control import GUARD, stretches
-from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, too_long
+from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, decoded, too_long
 from .process import ChildProcess, environment
 from .wire import GONE, events, posted
 
@@ -49,7 +49,7 @@ class LlamaCpp(ChildProcess):
 
     def start(self) -> None:
         """See Engine. The file is looked at before each start, for the child itself does not look."""
-        open_gguf(self.model)
+        self._head = open_gguf(self.model)
         super().start()
         _ = self.control, self._ends  # a large vocabulary takes its time, which no request should wait for
 
@@ -213,10 +213,7 @@ def _scored(entry: dict[str, Any]) -> Scored:
 
 def _checked(status: int, content: bytes) -> dict[str, Any]:
     """The engine's JSON, or what its refusal means."""
-    try:
-        body = json.loads(content)
-    except ValueError:
-        raise Broken("the engine's answer cannot be read") from None
+    body = decoded(content)
     if status == 200 and isinstance(body, dict):
         return body
     error = body.get("error", {}) if isinstance(body, dict) else {}

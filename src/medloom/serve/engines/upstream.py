@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import httpx
 from medloom.addresses import server_address
 from medloom.ledger import Refusal
 
-from .engine import Ask, Broken, Busy, Piece, Refused, Scored, Starting, Turn, Unable, Written
+from .engine import Ask, Broken, Busy, Piece, Refused, Scored, Starting, Turn, Unable, Written, decoded
 from .wire import events
 
 log = logging.getLogger("medloom.serve")
@@ -176,10 +175,7 @@ def _reading() -> Iterator[None]:
 
 
 def _event(data: bytes) -> dict[str, Any]:
-    try:
-        event = json.loads(data)
-    except ValueError:
-        raise Broken("the engine's answer cannot be read") from None
+    event = decoded(data)
     if not isinstance(event, dict) or "error" in event:
         raise Broken("the engine failed while it wrote the answer")
     return event
@@ -219,10 +215,7 @@ def _checked(response: httpx.Response, content: bytes) -> dict[str, Any]:
         raise Starting
     if status in (401, 403):
         raise Broken("the server behind this one does not take its key")
-    try:
-        body = json.loads(content)
-    except ValueError:
-        raise Broken("the engine's answer cannot be read") from None
+    body = decoded(content)
     if status == 200 and isinstance(body, dict):
         return body
     error = body.get("error", body) if isinstance(body, dict) else {}
