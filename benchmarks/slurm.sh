@@ -35,7 +35,8 @@ $(cat "$here/slurm_alone.conf")
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=${SLURM_SH_PORT:-16817}
 SlurmdPort=$((${SLURM_SH_PORT:-16817} + 1))
-AuthInfo=socket=$1/munge.socket
+# Also how long a job that went back into the queue waits: two minutes unless said.
+AuthInfo=socket=$1/munge.socket,cred_expire=10
 StateSaveLocation=$1/state
 SlurmdSpoolDir=$1/spool
 SlurmctldPidFile=$1/slurmctld.pid

@@ -61,7 +61,8 @@ def test_a_question_is_asked_as_the_gateway_asks_it(gguf_file: Path, server: Any
     told = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60).json()["choices"][0]["logprobs"]["content"][0]
     with opened(Offer("tiny", gguf_file), Settings(slots=1, threads=1)) as model:
         async def both() -> tuple[dict[str, float], dict[str, float] | None, dict[str, float] | None]:
-            (first,) = (await model.engine.whole(Ask(model.prompt([{"role": "user", "content": QUESTION}]), 1, logprobs=256))).tokens
+            asked = Ask(model.prompt([{"role": "user", "content": QUESTION}]), 1, temperature=0, logprobs=256)
+            (first,) = (await model.engine.whole(asked)).tokens
             top = {token.text: float(token.logprob or 0.0) for token in reversed(first.top)}
             return top, await ask(model, QUESTION, ("A", "B")), await ask(model, "x " * 5000 + QUESTION, ("A", "B"))
 

@@ -390,7 +390,7 @@ class TestVllm:
         assert len(first) >= 3, "a server, its engine core and a worker"
         assert comes_back(real, first[0], 600)
         assert not any(map(alive, first)), "the engine core outlived the server that was killed"
-        assert whole(real, Ask("Glorin", 2)).written == 2
+        assert whole(real, Ask("Glorin", 2, temperature=0)).written == 2
         second = [real.pid, *family(real.pid)]
         real.stop()
         assert not any(map(alive, second))
