@@ -118,7 +118,6 @@ USER = {"role": "user", "content": "a"}
     (COMPLETION, {"prompt": ["a", 1]}, 400, "prompt"),
     (COMPLETION, {"prompt": [[]]}, 400, "prompt"),
     (COMPLETION, {"prompt": [1, 320]}, 400, "prompt"),
-    (COMPLETION, {"prompt": [1, 300, 2, 300], "echo": True, "logprobs": 1}, 400, "echo"),
     (COMPLETION, {"prompt": "a", "logprobs": 21}, 400, "logprobs"),
     (COMPLETION, {"prompt": "a", "logit_bias": {"5": 101}}, 400, None),
     (COMPLETION, {"prompt": [1, -1]}, 400, "prompt"),

@@ -97,19 +97,38 @@ def test_an_echo_tells_what_the_network_thinks_of_a_prompt(client: Any, model_fo
     from medloom.model import load_model, load_tokenizer
 
     tokenizer, network = load_tokenizer(model_folder), load_model(model_folder)
-    ids = tokenizer.encode("Patients with blue fever take glorin.", bos=True)
-    with torch.no_grad():
-        logprobs = network.logits(network(torch.tensor([ids]))).float().log_softmax(-1)[0]
-    expected = [float(logprobs[place, token]) for place, token in enumerate(ids[1:])]
-    for prompt in (ids, "Patients with blue fever take glorin."):
+    text = "Patients with blue fever take ≥ 5 µg glorin.\néé"  # some tokens are parts of characters
+    cut = tokenizer.encode(text, bos=True)
+    ended = [*cut, 2, 199, 300]  # the end, a half of a character
+    for prompt, ids in ((cut, cut), (text, cut), (ended, ended)):
+        with torch.no_grad():
+            logprobs = network.logits(network(torch.tensor([ids]))).float().log_softmax(-1)[0]
+        expected = [float(logprobs[place, token]) for place, token in enumerate(ids[1:])]
         (choice,) = client.completions.create(model="tiny-F16", prompt=prompt, echo=True, logprobs=1, max_tokens=1, temperature=0).choices
         told = choice.logprobs
         assert told.token_logprobs[0] is None and len(told.tokens) == len(ids) + 1
         assert told.token_logprobs[1:-1] == pytest.approx(expected, abs=5e-3)
         assert [max(top.values()) for top in told.top_logprobs[1:-1]] == pytest.approx(logprobs.max(-1).values[:-1].tolist(), abs=5e-3)
-    (alone,) = client.completions.create(model="tiny-F16", prompt=ids, echo=True, logprobs=0, max_tokens=0).choices
+    (alone,) = client.completions.create(model="tiny-F16", prompt=ended, echo=True, logprobs=0, max_tokens=0).choices
     assert alone.logprobs.token_logprobs[1:] == pytest.approx(expected, abs=5e-3)
     assert alone.finish_reason == "length"
+
+
+def test_a_part_of_a_character_is_told_as_any_token_is(client: Any, model_folder: Path) -> None:
+    """llama.cpp says nothing of one. The network goes on with what it has just read, for its embeddings are tied."""
+    import torch
+
+    from medloom.model import load_model
+
+    network = load_model(model_folder)
+    with torch.no_grad():
+        logprobs = network.logits(network(torch.tensor([[198]]))).float().log_softmax(-1)[0, -1]
+    assert int(logprobs.argmax()) == 198
+    for bias, chosen in (({}, 198), ({"172": 100}, 172)):
+        asked: dict[str, Any] = {"max_tokens": 1, "temperature": 0, "logprobs": 5, "logit_bias": bias}
+        choice = client.completions.create(model="tiny-F16", prompt=[198], **asked).choices[0]
+        assert choice.logprobs.token_logprobs == pytest.approx([float(logprobs[chosen])], abs=5e-3)
+        assert max(choice.logprobs.top_logprobs[0].values()) == pytest.approx(float(logprobs[198]), abs=5e-3)
 
 
 TASK = """\

@@ -62,6 +62,18 @@ def test_llama_cpp_gives_the_networks_numbers(llamacpp: tuple[str, str], folder:
         assert engine.encode(words) == ours.encode(words)
 
 
+def test_half_a_character_hides_nothing(llamacpp: tuple[str, str], gateway: str, folder: Path) -> None:
+    """It is the likeliest where it has just been read, for the embeddings are tied; llama.cpp's server then tells nothing."""
+    half = [[*BEGINNING, *[198] * 8]], [[198, 270]], [[[198, 172, 270], [270]]]
+    with TorchEngine(folder, "cpu") as ours:
+        letters, texts = ours.next_token_logprobs(half[0], half[1]), ours.text_logprobs(half[0], half[2])
+    with ServerEngine(llamacpp[0], key=llamacpp[1], batch=2) as engine:
+        assert furthest(engine.next_token_logprobs(half[0], half[1]), letters) < 1e-4
+        assert furthest(engine.text_logprobs(half[0], half[2]), texts) < 1e-4
+    with ServerEngine(gateway, tokenizer=folder, batch=2) as engine:
+        assert furthest(engine.text_logprobs(half[0], half[2]), texts) < 1e-3
+
+
 def test_llama_cpp_tells_what_a_bias_makes_it_choose(llamacpp: tuple[str, str], letters: list[list[float]],
                                                      texts: list[list[float]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medloom.evaluate.engines.server_engine.WHOLE", 0)  # as though its vocabulary were too large to be told

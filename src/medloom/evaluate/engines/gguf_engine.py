@@ -17,6 +17,7 @@ from typing import Any
 
 from ...ledger import Refusal
 from ...model.gguf_file import gguf_digest, open_gguf
+from ...model.gguf_tokens import GGUFTokens
 from .beginnings import beginnings, summed
 from .engine import Continuation, Ids, Sampling
 
@@ -38,7 +39,8 @@ class GGUFEngine:
         import xllamacpp
 
         self._path = Path(path)
-        open_gguf(self._path)  # a clear word about a file that is damaged, which llama.cpp would not give, or altered, which it loads
+        # With a clear word about a file that is damaged, which llama.cpp would not give, or altered, which it loads.
+        self._tokens = GGUFTokens(open_gguf(self._path))
         settings = xllamacpp.CommonParams()
         settings.model.path = str(self._path)
         settings.n_ctx = context or 0
@@ -129,7 +131,8 @@ class GGUFEngine:
     def _next(self, prompt: Ids, wanted: Ids, cached: bool) -> list[float]:
         for count in sorted({min(FIRST_PROBABILITIES, self._vocabulary), self._vocabulary}):
             reply = self._complete({
-                "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached})
+                "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached,
+                **self._tokens.letter})
             likely = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             # A file whose weights are damaged gives scores that are no numbers, which JSON tells as null.
             found = {entry["id"]: math.nan if entry["logprob"] is None else float(entry["logprob"]) for entry in likely}

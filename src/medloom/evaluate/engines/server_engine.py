@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -184,7 +185,7 @@ class ServerEngine:
         for count in self._steps:
             if len(likely) < count <= self._most and any(named[token] not in likely for token in wanted):
                 try:
-                    more, _ = self._likely(prompt, count, {})
+                    more, _ = self._likely(prompt, count, self._shown)
                 except Said:
                     more = {}
                 if len(more) > len(likely):
@@ -199,7 +200,7 @@ class ServerEngine:
         """As many of the likeliest tokens as are worth asking for at first; fewer where the server has refused so many."""
         for count in (self._first, STEPS[0]):
             try:
-                return self._likely(prompt, count, {})[0]
+                return self._likely(prompt, count, self._shown)[0]
             except Said as said:
                 if count == STEPS[0]:
                     raise Refusal(f"{self._client.url}: tells no log-probabilities ({said.message}); ask it in a mode that generates, "
@@ -221,6 +222,8 @@ class ServerEngine:
                 except Said as said:
                     raise _Absent(f"{self._client.url}: tells the log-probabilities of {len(likely)} tokens, an answer is not among them, "
                                   f"and logit_bias is refused ({said.message}); let the server tell more (vLLM: --max-logprobs)") from None
+                except _Silent:
+                    continue
                 if anchor not in biased:
                     continue
                 shift = likely[anchor] - biased[anchor]
@@ -236,6 +239,14 @@ class ServerEngine:
                           "let the server tell more (vLLM: --max-logprobs)")
         return found
 
+    @cached_property
+    def _shown(self) -> dict[str, Any]:
+        """What has every server tell something: llama.cpp's does not where the likeliest token is a part of a character.
+
+        So it is made to choose a letter, whatever the prompt; what it tells stood before the bias.
+        """
+        return {"logit_bias": {str(self._tokenise("A", whole=False)[-1]): BIASES[-1]}} if self._kind == "llamacpp" else {}
+
     def _likely(self, prompt: Ids, count: int, settings: dict[str, Any]) -> tuple[dict[Token, float], Token]:
         """The likeliest next tokens with their log-probabilities, and the one that was chosen; by ids where the server tells ids."""
         told: Any = self._complete(prompt, {"logprobs": count, **settings}).get("logprobs")
@@ -247,7 +258,7 @@ class ServerEngine:
             return {_id(token): float(value) for token, value in told["top_logprobs"][0].items()} | {
                 chosen: float(told["token_logprobs"][0])}, chosen
         except (TypeError, KeyError, IndexError, ValueError):
-            raise Refusal(f"{self._client.url}: its answer holds no log-probabilities; ask it in a mode that generates, "
+            raise _Silent(f"{self._client.url}: its answer holds no log-probabilities; ask it in a mode that generates, "
                           "or serve the model with vLLM or llama.cpp's server") from None
 
     def _named(self, token: int, likely: Iterable[Token]) -> Token:
@@ -258,7 +269,8 @@ class ServerEngine:
         if own is None:
             raise Refusal(f"{self._client.url}: names tokens by their text alone; name a folder with the model's tokenizer")
         before = own.encode("a")
-        return own.decode([*before, token]).removeprefix(own.decode(before))
+        text = own.decode([*before, token]).removeprefix(own.decode(before))
+        return token if not text or "\N{REPLACEMENT CHARACTER}" in text else text  # a part of a character has the name of any other
 
     def _by_beginnings(self, prompts: Sequence[Ids], continuations: Sequence[Sequence[Ids]], shared: int) -> list[list[float]]:
         asked = beginnings(continuations)
@@ -322,6 +334,10 @@ class ServerEngine:
 
 
 class _Absent(Refusal):
+    pass
+
+
+class _Silent(Refusal):
     pass
 
 

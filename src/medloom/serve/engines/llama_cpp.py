@@ -15,19 +15,17 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
 from medloom.model.gguf_file import open_gguf
-from medloom.model.gguf_head import Head
+from medloom.model.gguf_tokens import GGUFTokens
 
 from .control import GUARD, stretches
 from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, decoded, too_long
 from .process import ChildProcess, environment
 from .wire import GONE, events, posted
-
-READ_OUT = (3, 4)  # kinds of token that llama.cpp reads out of a text, control and user-defined, as GGUF numbers them
-ENDS = frozenset({"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>", "</s>"})
 
 
 class LlamaCpp(ChildProcess):
@@ -49,9 +47,9 @@ class LlamaCpp(ChildProcess):
 
     def start(self) -> None:
         """See Engine. The file is looked at before each start, for the child itself does not look."""
-        self._head = open_gguf(self.model)
+        self._tokens = GGUFTokens(open_gguf(self.model))
         super().start()
-        _ = self.control, self._ends  # a large vocabulary takes its time, which no request should wait for
+        _ = self._tokens.control, self._tokens.ends  # a large vocabulary takes its time, which no request should wait for
 
     def _launch(self, noise: IO[bytes]) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-m", "medloom.serve.engines.llama_cpp_child"], stdin=subprocess.PIPE,
@@ -72,27 +70,14 @@ class LlamaCpp(ChildProcess):
     def _cannot(self, words: str) -> str:
         return f"{self.model}: llama.cpp cannot load it ({words}); export it again, or free some memory"
 
-    @cached_property
+    @property
     def control(self) -> tuple[str, ...]:
         """The texts of the file's control tokens."""
-        texts, kinds = self._head.value("tokenizer.ggml.tokens") or (), self._head.value("tokenizer.ggml.token_type") or ()
-        return tuple(str(text) for text, kind in zip(texts, kinds, strict=False) if int(kind) in READ_OUT and len(str(text)) > 1)
+        return self._tokens.control
 
     @cached_property
-    def _head(self) -> Head:
-        return open_gguf(self.model)
-
-    @cached_property
-    def _vocabulary(self) -> int:
-        return len(self._head.value("tokenizer.ggml.tokens"))
-
-    @cached_property
-    def _ends(self) -> frozenset[int]:
-        """Tokens at which llama.cpp ends an answer: those that the file names, and those that it knows by their text."""
-        named = (self._head.value(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
-        texts = self._head.value("tokenizer.ggml.tokens")
-        return frozenset({*(int(number) for number in named if number is not None),
-                          *(number for number, text in enumerate(texts) if text in ENDS)})
+    def _tokens(self) -> GGUFTokens:
+        return GGUFTokens(open_gguf(self.model))
 
     async def stream(self, ask: Ask) -> AsyncGenerator[list[Piece], None]:
         """See Engine."""
@@ -101,11 +86,15 @@ class LlamaCpp(ChildProcess):
             yield [first := await self._echoed(ask, prompt)]
             if first.reason:
                 return
+        hides = _may_hide_its_token(ask)
         async with posted(self.url, "/completion", {**_body(ask, prompt), "stream": True}, self.key) as response:
             if response.status != 200:
                 _checked(response.status, await response.body())
             async for batch in events(response.parts()):
                 pieces = _pieces(batch, ask.logprobs)
+                hides = hides and not any(piece.tokens for piece in pieces)
+                if hides and pieces[-1].reason:
+                    pieces[-1] = replace(pieces[-1], tokens=(await self._hidden(ask, prompt),))
                 yield pieces
                 if pieces[-1].reason:
                     return
@@ -134,9 +123,9 @@ class LlamaCpp(ChildProcess):
         if not isinstance(prompt, str):
             ids = [part for part in prompt if isinstance(part, int)]
             if ids:
-                unknown = next((number for number in ids if number >= self._vocabulary), None)
+                unknown = next((number for number in ids if number >= len(self._tokens)), None)
                 if unknown is not None:
-                    raise Refused(f"prompt: there is no token {unknown}; the vocabulary has {self._vocabulary}", field="prompt")
+                    raise Refused(f"prompt: there is no token {unknown}; the vocabulary has {len(self._tokens)}", field="prompt")
                 return ids
             prompt = await self.rendered([part for part in prompt if not isinstance(part, int)])
         return await self._cut(prompt) if GUARD in prompt else prompt
@@ -159,17 +148,39 @@ class LlamaCpp(ChildProcess):
         assert self.context is not None
         if len(ids) > self.context:
             raise too_long(len(ids), self.context)
-        tokens: tuple[Written, ...] = ()
-        if ask.logprobs is not None:
-            opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
-            tokens = (Written(opening, opening.encode(), None),)
-        if ask.logprobs is not None and len(ids) > 1:
-            if not self._ends.isdisjoint(ids[1:]):
-                raise Refused("echo: the prompt has tokens that end an answer, at which llama.cpp tells no log-probabilities", field="echo")
-            grammar = "root ::= " + " ".join(f"<[{number}]>" for number in ids[1:])
-            forced = {**_body(replace(ask, tokens=len(ids) - 1, temperature=0, stop=()), ids[:1]), "grammar": grammar}
-            tokens += _piece(await self._post("/completion", forced), ask.logprobs).tokens
+        tokens = () if ask.logprobs is None else tuple([token async for token in self._told(ids, ask.logprobs)])
         return Piece(text, tokens, None if ask.tokens else "length", len(ids), 0)
+
+    async def _told(self, ids: list[int], logprobs: int) -> AsyncGenerator[Written, None]:
+        """A prompt's tokens with their log-probabilities; of the first there is none.
+
+        A grammar prescribes what is text, and each other token is sought among all that could stand in its place.
+        """
+        opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
+        yield Written(opening, opening.encode(), None)
+        on: dict[str, Any] = {"cache_prompt": False}
+        for text, places in groupby(range(1, len(ids)), lambda place: self._tokens.is_text(ids[place])):
+            for run in [list(places)] if text else [[place] for place in places]:
+                how = {"grammar": "root ::= " + " ".join(f"<[{ids[place]}]>" for place in run)} if text else self._tokens.letter
+                before = ids[:run[0]]
+                ask = Ask(before, len(run), temperature=0, logprobs=logprobs if text else len(self._tokens))
+                answer = await self._post("/completion", {**_body(ask, before), **how, **on})
+                if text:
+                    for token in _piece(answer, logprobs).tokens:
+                        yield token
+                else:
+                    (place,) = answer["completion_probabilities"]
+                    yield _sought(place, ids[run[0]], logprobs)
+                on = {"cache_prompt": True, "id_slot": answer["id_slot"]}  # what was read just now, and nobody else's
+
+    async def _hidden(self, ask: Ask, prompt: str | list[int]) -> Written:
+        """The one token of a greedy answer that is a part of a character."""
+        body = {**_body(replace(ask, logprobs=len(self._tokens)), prompt), **self._tokens.letter}
+        (place,) = (await self._post("/completion", body))["completion_probabilities"]
+        bias = dict(ask.bias)
+        possible = (entry for entry in place["top_logprobs"] if entry["logprob"] is not None)
+        number = max(possible, key=lambda entry: float(entry["logprob"]) + bias.get(entry["id"], 0.0))["id"]
+        return _sought(place, number, ask.logprobs)
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         async with posted(self.url, path, body, self.key) as response:
@@ -205,6 +216,17 @@ def _piece(event: dict[str, Any], logprobs: int | None) -> Piece:
                        for entry in event.get("completion_probabilities", ()) for told in [_scored(entry)])
     reason = None if not event.get("stop") else "length" if event.get("stop_type") == "limit" else "stop"
     return Piece(event["content"], tokens, reason, int(event["tokens_evaluated"]), int(event["tokens_predicted"]))
+
+
+def _may_hide_its_token(ask: Ask) -> bool:
+    """Whether log-probabilities are wanted of one token alone, which all of them tell where llama.cpp does not."""
+    return ask.logprobs is not None and ask.tokens == 1 and ask.temperature == 0 and not ask.presence and not ask.frequency
+
+
+def _sought(place: dict[str, Any], number: int, logprobs: int | None) -> Written:
+    """A token in the place of the one that was written, with the likeliest ones there."""
+    told = _scored(next(entry for entry in place["top_logprobs"] if entry["id"] == number))
+    return Written(told.text, told.bytes, told.logprob, tuple(map(_scored, place["top_logprobs"][:logprobs])))
 
 
 def _scored(entry: dict[str, Any]) -> Scored:
