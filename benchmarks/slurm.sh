@@ -27,6 +27,7 @@ running() { [ -n "$1" ] && lives "$1/slurmctld.pid" && lives "$1/slurmd.pid" && 
 
 write_configuration() {
     host=$(hostname -s)
+    processors=$(env -u OMP_NUM_THREADS nproc)  # which nproc would take for how many there are
     # All but an eighth of the memory: slurmd refuses a node that announces more than it has.
     memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 7 / 8)}' /proc/meminfo)
     cat >"$1/slurm.conf" <<CONF
@@ -44,10 +45,10 @@ SlurmdPidFile=$1/slurmd.pid
 SlurmctldLogFile=$1/slurmctld.log
 SlurmdLogFile=$1/slurmd.log
 SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=$((memory / $(nproc)))
+DefMemPerCPU=$((memory / processors))
 MaxArraySize=100000
 MaxJobCount=100000
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$processors RealMemory=$memory State=UNKNOWN
 PartitionName=local Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
     # slurmd looks for the machine's cgroups even where nothing asks for them; releases that know the word are told not to.

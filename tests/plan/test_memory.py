@@ -87,10 +87,11 @@ def test_compiled_it_keeps_what_the_partitioner_chose() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(in_use() is None, reason="needs glibc 2.33 or newer, which counts the bytes that it has given out")
 @pytest.mark.parametrize(("recompute", "batch"), [("none", 2), ("none", 4), ("selective", 2), ("full", 2)])
-def test_a_training_step_takes_within_a_tenth_of_the_plan(recompute: str, batch: int) -> None:
+def test_a_training_step_takes_within_a_tenth_of_the_plan(recompute: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network of 13 M parameters, alone on a CPU: states, activations and logits each a good part of the whole."""
     config = ModelConfig(8192, 384, 1024, 5, 6, 3, 512, tied=True)
     settings, layout = Training(length=256, batch=batch, micro_batch=2, precision="fp32"), Layout(recompute=recompute)  # type: ignore[arg-type]
+    monkeypatch.setattr("medloom.train.probing.STEPS", 2)  # more of them would only be timed better
     found = probe(config, layout, settings, config.layers)
     planned = memory(config, layout, FLOAT32, rows=2, length=256, accumulation=batch // 2)
     assert found.memory_gb == pytest.approx(planned.total_gb, rel=0.10)

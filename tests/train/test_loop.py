@@ -144,8 +144,9 @@ pretrain(settings, model=model, tokens=corpus, out=out / "out", state=out / "sta
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bytes(model: Path, corpus: Path, tmp_path: Path) -> None:
-    settings = Training(**BASIC | {"checkpoint_seconds": 0.05, "batch": 2, "micro_batch": 2, "length": 16})
-    pretrain(settings, model=model, tokens=corpus, out=tmp_path / "calm/out", state=tmp_path / "calm/state", seed=1, progress=Silent())
+    calm = Training(**BASIC | {"batch": 2, "micro_batch": 2, "length": 16})
+    pretrain(calm, model=model, tokens=corpus, out=tmp_path / "calm/out", state=tmp_path / "calm/state", seed=1, progress=Silent())
+    settings = calm.model_copy(update={"checkpoint_seconds": 0.05})
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", RUN, str(model), str(corpus), str(tmp_path / "rough")]
     for wanted in (5, 60):  # killed twice, each time once the metrics have grown that far
@@ -176,7 +177,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(model: Path, corpus: Path, tmp_p
 
             return task()
 
-    pretrain(settings, model=model, tokens=corpus, out=tmp_path / "rough/out", state=tmp_path / "rough/state", seed=1, progress=Watching())
+    pretrain(calm, model=model, tokens=corpus, out=tmp_path / "rough/out", state=tmp_path / "rough/state", seed=1, progress=Watching())
     assert steps[0].startswith("going on from step")
     assert digests(tmp_path / "rough/out") == digests(tmp_path / "calm/out")
 

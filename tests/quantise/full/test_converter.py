@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from medloom.model import MEDITRON_TOKENS, ModelConfig, carry_tokenizer, extend_tokenizer, weight_shapes
+from medloom.model.gguf_head import read_head
 from medloom.quantise import export_gguf
 
 TYPES = ("F32", "F16", "BF16")
@@ -141,4 +142,7 @@ def test_the_converter_writes_the_same(models: dict[str, Path], converted: Path,
 @pytest.mark.parametrize("name", [pytest.param("llama3", marks=pytest.mark.slow), "mistral", "added", "padded", "stories"])
 def test_tensors_are_those_that_the_converter_wrote(models: dict[str, Path], tmp_path: Path, name: str, kind: str) -> None:
     export_gguf(models[name], tmp_path / "ours.gguf", kind)
-    assert digest(tensors(gguf.GGUFReader(tmp_path / "ours.gguf"))) == DIGESTS[f"{name} {kind}"]
+    # With our own reader, for llama.cpp's takes 20 seconds over 128,256 tokens.
+    head, data = read_head(tmp_path / "ours.gguf"), (tmp_path / "ours.gguf").read_bytes()
+    found = {own.name: (own.type_name, [*reversed(own.shape)], data[own.start:own.start + own.size]) for own in head.tensors}
+    assert digest(found) == DIGESTS[f"{name} {kind}"]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 
 from medloom.ledger import Refusal
 from medloom.model import MEDITRON_TOKENS, ModelConfig, extend_tokenizer, load_tokenizer, train_tokenizer
+from medloom.model.gguf_head import read_head
 from medloom.quantise import export_gguf
 from medloom.quantise.distance.llama import Decoder
 
@@ -107,8 +107,8 @@ def test_llama_3_in_both_its_forms_is_one_vocabulary(shared: Path, tmp_path: Pat
         folder = folder_for(tmp_path / "tokenizer", 128_256, tmp_path / name, 128_000)
         (folder / unwanted).unlink()
         export_gguf(folder, tmp_path / f"{name}.gguf", "F16")
-        reader = gguf.GGUFReader(tmp_path / f"{name}.gguf")
-        said.append({key: reader.get_field(key).contents() for key in reader.fields if key.startswith("tokenizer.")})
+        head = read_head(tmp_path / f"{name}.gguf")
+        said.append({key: head.value(key) for key in head.pairs if key.startswith("tokenizer.")})
     assert said[0] == said[1]
     assert (said[0]["tokenizer.ggml.model"], said[0]["tokenizer.ggml.pre"]) == ("gpt2", "llama-bpe")
     assert said[0]["tokenizer.ggml.tokens"][128_009] == "<|eot_id|>"

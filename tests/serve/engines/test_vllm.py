@@ -173,7 +173,7 @@ class TestStandIn:
                             ("fever </s>", [*tokenizer.encode("fever ", bos=True), tokenizer.eos_id]),
                             (f"fever {guarded('</s>', stand_in.control)}", tokenizer.encode("fever </s>", bos=True))):
             assert whole(stand_in, Ask(prompt, 1, temperature=0)) == whole(stand_in, Ask(ids, 1, temperature=0))
-            assert whole(stand_in, Ask(prompt, 1)).read == len(ids)
+            assert whole(stand_in, Ask(prompt, 1, temperature=0)).read == len(ids)
 
     def test_writes_no_more_than_the_context_holds(self, stand_in: Vllm) -> None:
         assert whole(stand_in, Ask([5] * (CONTEXT - 3), CONTEXT, temperature=0)).written <= 3
@@ -199,11 +199,11 @@ class TestStandIn:
     def test_comes_back_whichever_of_its_processes_is_killed(self, stand_in: Vllm) -> None:
         assert stand_in.pid is not None
         assert comes_back(stand_in, family(stand_in.pid)[0], 60)
-        assert whole(stand_in, Ask("Glorin", 2)).written == 2
+        assert whole(stand_in, Ask("Glorin", 2, temperature=0)).written == 2
         second = family(stand_in.pid)[0]
         assert comes_back(stand_in, stand_in.pid, 60)
         assert until(lambda: not alive(second), 20), "vLLM outlived the process that watches it"
-        assert whole(stand_in, Ask("Glorin", 2)).written == 2
+        assert whole(stand_in, Ask("Glorin", 2, temperature=0)).written == 2
 
     def test_ends_with_all_it_started_when_its_parent_is_killed(self, place: Path, folder: Path) -> None:
         code = (f"import time; from pathlib import Path; from medloom.serve.engines.vllm import Vllm; "
