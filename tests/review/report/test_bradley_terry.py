@@ -41,6 +41,18 @@ def test_votes_of_one_cluster_count_as_one() -> None:
     assert many[0].high - many[0].low == pytest.approx(alone[0].high - alone[0].low, rel=1e-4)
 
 
+@pytest.mark.parametrize("games", [
+    [Game(0, 1, 0.5, number) for number in range(4)],
+    [Game(one, other, share, number) for number in range(2) for one, other, share in ((0, 1, 1.0), (1, 2, 1.0), (2, 0, 1.0))],
+])
+def test_votes_that_cancel_out_leave_an_interval(games: list[Game]) -> None:
+    """Ties alone, and a circle that two clusters go around alike."""
+    found = strengths(games, 1 + max(game.second for game in games))
+    assert found is not None
+    for one in found:
+        assert one.value == pytest.approx(0, abs=1e-9) and one.high - one.low > 1
+
+
 @pytest.mark.parametrize(("games", "models"), [
     ([], 2),
     ([Game(0, 1, 1.0, 1), Game(0, 1, 1.0, 2)], 2),  # one never lost

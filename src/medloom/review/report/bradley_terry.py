@@ -41,7 +41,8 @@ class Strength:
 
 def strengths(games: Sequence[Game], models: int) -> list[Strength] | None:
     """The likeliest strengths. Intervals are by clusters: the sandwich of Liang and Zeger (1986, Biometrika 73:13), for a few clusters
-    widened by C / (C - 1).
+    widened by C / (C - 1), and never narrower than independent votes would have them: a few clusters may happen to say the same, or
+    only that two models are alike, and the sandwich is then as good as empty.
 
     None where the votes have no finite answer: some models never lost to, or were never compared with, the others (Ford 1957); and where
     there is one cluster only.
@@ -66,8 +67,8 @@ def strengths(games: Sequence[Game], models: int) -> list[Strength] | None:
     for row, residual, game in zip(design, shares - chances, games, strict=True):
         scores[places[game.cluster]] += row * residual
     inverse = np.linalg.pinv(information)  # of sums to nothing, as the strengths are
-    spread = inverse @ (scores.T @ scores) @ inverse * len(places) / (len(places) - 1)
-    half = Z95 * np.sqrt(np.diag(spread))
+    by_clusters = ((scores @ inverse) ** 2).sum(0) * len(places) / (len(places) - 1)
+    half = Z95 * np.sqrt(np.maximum(by_clusters, np.diag(inverse)))
     return [Strength(float(value), float(value - h), float(value + h)) for value, h in zip(at, half, strict=True)]
 
 

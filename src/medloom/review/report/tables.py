@@ -61,7 +61,7 @@ def tables(found: Found) -> dict[str, Table]:
         made["strengths"] = Table(("model", "log-strength", "95 % interval"), tuple(
             (row["model"], signed(row["value"]), f"{signed(row['low'])} to {signed(row['high'])}") for row in found["strengths"]),
             "Bradley and Terry's model: the odds that one model is preferred to another are e to the difference of their strengths; their "
-            "mean is nothing. Intervals are clustered by question.")
+            "mean is nothing. Intervals are clustered by question, and no narrower than independent votes would have them.")
     made["axes"] = Table(("axis", "model", "mean", "95 % interval", "answers", "cannot tell"), tuple(
         (axis["title"], row["model"], percent(row["share"]), reach(row), str(row["n"]), str(row["cannot_tell"]))
         for axis in found["axes"] for row in axis["models"]),

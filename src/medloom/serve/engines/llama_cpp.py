@@ -165,22 +165,17 @@ class LlamaCpp(ChildProcess):
                 before = ids[:run[0]]
                 ask = Ask(before, len(run), temperature=0, logprobs=logprobs if text else len(self._tokens))
                 answer = await self._post("/completion", {**_body(ask, before), **how, **on})
-                if text:
-                    for token in _piece(answer, logprobs).tokens:
-                        yield token
-                else:
-                    (place,) = answer["completion_probabilities"]
-                    yield _sought(place, ids[run[0]], logprobs)
+                for token in _piece(answer, logprobs).tokens if text else (_sought(answer, ids[run[0]], logprobs),):
+                    yield token
                 on = {"cache_prompt": True, "id_slot": answer["id_slot"]}  # what was read just now, and nobody else's
 
     async def _hidden(self, ask: Ask, prompt: str | list[int]) -> Written:
         """The one token of a greedy answer that is a part of a character."""
         body = {**_body(replace(ask, logprobs=len(self._tokens)), prompt), **self._tokens.letter}
-        (place,) = (await self._post("/completion", body))["completion_probabilities"]
-        bias = dict(ask.bias)
-        possible = (entry for entry in place["top_logprobs"] if entry["logprob"] is not None)
+        answer, bias = await self._post("/completion", body), dict(ask.bias)
+        possible = (entry for entry in _likeliest(answer) if entry["logprob"] is not None)
         number = max(possible, key=lambda entry: float(entry["logprob"]) + bias.get(entry["id"], 0.0))["id"]
-        return _sought(place, number, ask.logprobs)
+        return _sought(answer, number, ask.logprobs)
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         async with posted(self.url, path, body, self.key) as response:
@@ -223,10 +218,17 @@ def _may_hide_its_token(ask: Ask) -> bool:
     return ask.logprobs is not None and ask.tokens == 1 and ask.temperature == 0 and not ask.presence and not ask.frequency
 
 
-def _sought(place: dict[str, Any], number: int, logprobs: int | None) -> Written:
+def _likeliest(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What could stand in the place of the one token that was written."""
+    (place,) = answer["completion_probabilities"]
+    return list(place["top_logprobs"])
+
+
+def _sought(answer: dict[str, Any], number: int, logprobs: int | None) -> Written:
     """A token in the place of the one that was written, with the likeliest ones there."""
-    told = _scored(next(entry for entry in place["top_logprobs"] if entry["id"] == number))
-    return Written(told.text, told.bytes, told.logprob, tuple(map(_scored, place["top_logprobs"][:logprobs])))
+    likeliest = _likeliest(answer)
+    told = _scored(next(entry for entry in likeliest if entry["id"] == number))
+    return Written(told.text, told.bytes, told.logprob, tuple(map(_scored, likeliest[:logprobs])))
 
 
 def _scored(entry: dict[str, Any]) -> Scored:
