@@ -175,15 +175,16 @@ def test_a_calibration_of_another_model_is_refused(gguf_file: Path, tmp_path: Pa
 def test_places_in_the_queue_are_told(launch: Callable[..., Any]) -> None:
     url = launch(slots=1, queue=4).url
     long = {"prompt": "Glorin is", "max_tokens": 900, "temperature": 0}
-    ahead = [Thread(target=lambda: httpx.post(f"{url}/v1/completions", json=long, timeout=60)) for _ in range(2)]
+    ahead = [Thread(target=lambda: httpx.post(f"{url}/v1/completions", json=long, timeout=60)) for _ in range(3)]
     for one in ahead:
         one.start()
-    _until(lambda: 'medloom_waiting{model="tiny-F16"} 1.0' in httpx.get(f"{url}/metrics").text)
+    _until(lambda: 'medloom_waiting{model="tiny-F16"} 2.0' in httpx.get(f"{url}/metrics").text)
     with httpx.stream("POST", f"{url}/v1/completions", json={**long, "max_tokens": 2, "stream": True}, timeout=60,
                       headers={"X-Medloom-Queue": "places"}) as stream:
         lines = list(stream.iter_lines())
     places = [int(line.removeprefix(": queue ")) for line in lines if line.startswith(": queue")]
-    assert places[0] == 2 and places[-1] == 0 and places == sorted(places, reverse=True)
+    assert places[0] in (2, 3)  # the first may have ended meanwhile
+    assert places[-1] == 0 and places == sorted(places, reverse=True)
     assert lines[-2] == "data: [DONE]"
     for one in ahead:
         one.join()

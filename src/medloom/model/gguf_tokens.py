@@ -39,7 +39,7 @@ class GGUFTokens:
         return self._named_ends | {number for number, (text, _) in enumerate(self._all) if text in _ENDS}
 
     @cached_property
-    def letter(self) -> dict[str, Any]:
+    def letter_bias(self) -> dict[str, Any]:
         """What has llama.cpp write a letter, whatever the prompt, and changes nothing of the log-probabilities that it tells in its place.
 
         Of a token that is a part of a character it tells none at all.

@@ -132,7 +132,7 @@ class GGUFEngine:
         for count in sorted({min(FIRST_PROBABILITIES, self._vocabulary), self._vocabulary}):
             reply = self._complete({
                 "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached,
-                **self._tokens.letter})
+                **self._tokens.letter_bias})
             likely = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             # A file whose weights are damaged gives scores that are no numbers, which JSON tells as null.
             found = {entry["id"]: math.nan if entry["logprob"] is None else float(entry["logprob"]) for entry in likely}

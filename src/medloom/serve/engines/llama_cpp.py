@@ -23,9 +23,12 @@ from medloom.model.gguf_file import open_gguf
 from medloom.model.gguf_tokens import GGUFTokens
 
 from .control import GUARD, stretches
-from .engine import Ask, Broken, Piece, Refused, Scored, Starting, Turn, Unable, Written, decoded, too_long
+from .engine import Ask, Broken, Piece, Refused, Turn, Unable, Written, too_long
+from .llama_cpp_dialect import checked, likeliest, may_hide_its_token, piece_of, pieces_of, request_of, sought
 from .process import ChildProcess, environment
 from .wire import GONE, events, posted
+
+LIKELY = 256  # tokens among which one is sought first
 
 
 class LlamaCpp(ChildProcess):
@@ -86,15 +89,15 @@ class LlamaCpp(ChildProcess):
             yield [first := await self._echoed(ask, prompt)]
             if first.reason:
                 return
-        hides = _may_hide_its_token(ask)
-        async with posted(self.url, "/completion", {**_body(ask, prompt), "stream": True}, self.key) as response:
+        hides = may_hide_its_token(ask)
+        async with posted(self.url, "/completion", {**request_of(ask, prompt), "stream": True}, self.key) as response:
             if response.status != 200:
-                _checked(response.status, await response.body())
+                checked(response.status, await response.body())
             async for batch in events(response.parts()):
-                pieces = _pieces(batch, ask.logprobs)
+                pieces = pieces_of(batch, ask.logprobs)
                 hides = hides and not any(piece.tokens for piece in pieces)
                 if hides and pieces[-1].reason:
-                    pieces[-1] = replace(pieces[-1], tokens=(await self._hidden(ask, prompt),))
+                    pieces[-1] = replace(pieces[-1], tokens=await self._hidden(ask, prompt))
                 yield pieces
                 if pieces[-1].reason:
                     return
@@ -159,92 +162,33 @@ class LlamaCpp(ChildProcess):
         opening = str((await self._post("/detokenize", {"tokens": ids[:1]}))["content"])
         yield Written(opening, opening.encode(), None)
         on: dict[str, Any] = {"cache_prompt": False}
-        for text, places in groupby(range(1, len(ids)), lambda place: self._tokens.is_text(ids[place])):
-            for run in [list(places)] if text else [[place] for place in places]:
-                how = {"grammar": "root ::= " + " ".join(f"<[{ids[place]}]>" for place in run)} if text else self._tokens.letter
-                before = ids[:run[0]]
-                ask = Ask(before, len(run), temperature=0, logprobs=logprobs if text else len(self._tokens))
-                answer = await self._post("/completion", {**_body(ask, before), **how, **on})
-                for token in _piece(answer, logprobs).tokens if text else (_sought(answer, ids[run[0]], logprobs),):
-                    yield token
-                on = {"cache_prompt": True, "id_slot": answer["id_slot"]}  # what was read just now, and nobody else's
 
-    async def _hidden(self, ask: Ask, prompt: str | list[int]) -> Written:
+        async def answer(begin: int, tokens: int, count: int, how: dict[str, Any]) -> dict[str, Any]:
+            wanted = request_of(Ask("", tokens, temperature=0, logprobs=count), ids[:begin])
+            found = await self._post("/completion", {**wanted, **how, **on})
+            on.update(cache_prompt=True, id_slot=found["id_slot"])  # what was read just now, and nobody else's
+            return found
+
+        for text, run in groupby(range(1, len(ids)), lambda place: self._tokens.is_text(ids[place])):
+            places = list(run)
+            if text:
+                grammar = "root ::= " + " ".join(f"<[{ids[place]}]>" for place in places)
+                for token in piece_of(await answer(places[0], len(places), logprobs, {"grammar": grammar}), logprobs).tokens:
+                    yield token
+            for place in () if text else places:
+                found = sought(await answer(place, 1, LIKELY, self._tokens.letter_bias), ids[place], logprobs)
+                if found is None:  # megabytes of an answer
+                    found = sought(await answer(place, 1, len(self._tokens), self._tokens.letter_bias), ids[place], logprobs)
+                assert found is not None
+                yield found
+
+    async def _hidden(self, ask: Ask, prompt: str | list[int]) -> tuple[Written, ...]:
         """The one token of a greedy answer that is a part of a character."""
-        body = {**_body(replace(ask, logprobs=len(self._tokens)), prompt), **self._tokens.letter}
-        answer, bias = await self._post("/completion", body), dict(ask.bias)
-        possible = (entry for entry in _likeliest(answer) if entry["logprob"] is not None)
-        number = max(possible, key=lambda entry: float(entry["logprob"]) + bias.get(entry["id"], 0.0))["id"]
-        return _sought(answer, number, ask.logprobs)
+        count = len(self._tokens) if ask.bias else ask.logprobs
+        told = await self._post("/completion", {**request_of(replace(ask, logprobs=count), prompt), **self._tokens.letter_bias})
+        chosen = sought(told, likeliest(told, dict(ask.bias)), ask.logprobs)
+        return () if chosen is None else (chosen,)
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         async with posted(self.url, path, body, self.key) as response:
-            return _checked(response.status, await response.body())
-
-
-def _body(ask: Ask, prompt: str | list[int]) -> dict[str, Any]:
-    """OpenAI's sampling and no other: llama.cpp cuts the tail of its own accord, and takes the top_p before the temperature."""
-    penalised = ["penalties"] if ask.presence or ask.frequency else []
-    return {"prompt": prompt, "n_predict": ask.tokens, "temperature": ask.temperature, "top_p": ask.top_p, "top_k": 1,
-            "samplers": penalised + (["temperature", "top_p"] if ask.temperature else ["top_k"]),
-            "presence_penalty": ask.presence, "frequency_penalty": ask.frequency, "stop": list(ask.stop),
-            # What was asked before must not show in the last bits of what is to repeat itself.
-            "cache_prompt": ask.seed is None and ask.logprobs is None,
-            **({"logit_bias": [list(pair) for pair in ask.bias]} if ask.bias else {}),
-            **({} if ask.seed is None else {"seed": ask.seed}), **({} if ask.logprobs is None else {"n_probs": max(1, ask.logprobs)})}
-
-
-def _pieces(batch: list[bytes], logprobs: int | None) -> list[Piece]:
-    """What came together; as one piece and the last one, where no token is looked at by itself."""
-    events: list[dict[str, Any]] = json.loads(b"[" + b",".join(batch) + b"]")
-    if any("error" in event for event in events):
-        raise Broken("the engine failed while it wrote the answer")
-    if logprobs is None and len(events) > 1:
-        events[:-1] = [{**events[-2], "content": "".join([event["content"] for event in events[:-1]])}]
-    return [_piece(event, logprobs) for event in events]
-
-
-def _piece(event: dict[str, Any], logprobs: int | None) -> Piece:
-    tokens: tuple[Written, ...] = ()
-    if logprobs is not None:
-        tokens = tuple(Written(told.text, told.bytes, told.logprob, tuple(map(_scored, entry["top_logprobs"][:logprobs])))
-                       for entry in event.get("completion_probabilities", ()) for told in [_scored(entry)])
-    reason = None if not event.get("stop") else "length" if event.get("stop_type") == "limit" else "stop"
-    return Piece(event["content"], tokens, reason, int(event["tokens_evaluated"]), int(event["tokens_predicted"]))
-
-
-def _may_hide_its_token(ask: Ask) -> bool:
-    """Whether log-probabilities are wanted of one token alone, which all of them tell where llama.cpp does not."""
-    return ask.logprobs is not None and ask.tokens == 1 and ask.temperature == 0 and not ask.presence and not ask.frequency
-
-
-def _likeliest(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """What could stand in the place of the one token that was written."""
-    (place,) = answer["completion_probabilities"]
-    return list(place["top_logprobs"])
-
-
-def _sought(answer: dict[str, Any], number: int, logprobs: int | None) -> Written:
-    """A token in the place of the one that was written, with the likeliest ones there."""
-    likeliest = _likeliest(answer)
-    told = _scored(next(entry for entry in likeliest if entry["id"] == number))
-    return Written(told.text, told.bytes, told.logprob, tuple(map(_scored, likeliest[:logprobs])))
-
-
-def _scored(entry: dict[str, Any]) -> Scored:
-    return Scored(entry["token"], bytes(entry["bytes"]), None if entry["logprob"] is None else float(entry["logprob"]))
-
-
-def _checked(status: int, content: bytes) -> dict[str, Any]:
-    """The engine's JSON, or what its refusal means."""
-    body = decoded(content)
-    if status == 200 and isinstance(body, dict):
-        return body
-    error = body.get("error", {}) if isinstance(body, dict) else {}
-    if status == 400 and error.get("type") == "exceed_context_size_error":
-        raise too_long(error.get("n_prompt_tokens"), error.get("n_ctx"))
-    if status == 400:
-        raise Refused(str(error.get("message", "the engine refuses the request")))
-    if status == 503:
-        raise Starting
-    raise Broken("the engine failed")
+            return checked(response.status, await response.body())
