@@ -44,10 +44,10 @@ class Running:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model with a context of 1024 tokens: it writes nonsense, quickly, and as long as it is let."""
+    """An untrained model with a context of 4096 tokens: it writes nonsense, quickly, and as long as it is let."""
     folder, tokenizer = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("tokenizer")
     train_tokenizer([TEXT] * 8, 320, tokenizer)
-    shape = Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=1024, vocabulary=320, tied=True)
+    shape = Shape(hidden=64, feed_forward=128, layers=2, heads=4, kv_heads=2, context=4096, vocabulary=320, tied=True)
     new_model(shape, tokenizer, 1, folder)
     return folder
 

@@ -96,7 +96,7 @@ def test_models_and_health_tell_what_is_served(client: httpx.Client, gguf_file: 
     about = models["data"][0]["metadata"]
     assert about["notice"] == NOTICE
     assert about["sha256"] == hashlib.sha256(gguf_file.read_bytes()).hexdigest()
-    assert (about["context"], about["template"]["form"]) == (1024, "Question: {question}\n\nThe answer is:")
+    assert (about["context"], about["template"]["form"]) == (4096, "Question: {question}\n\nThe answer is:")
     assert client.get("/v1/models/tiny-F16").json() == models["data"][0]
     assert client.get("/health").json() == {"status": "ok"}
 

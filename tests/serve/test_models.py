@@ -49,7 +49,7 @@ def test_each_model_has_its_place_and_its_form(several: str, gguf_file: Path, ch
     assert [about["engine"] for about in found.values()] == ["llama.cpp", "llama.cpp", "upstream"]
     assert [about["template"]["name"] for about in found.values()] == ["meditron-one-shot", "file", "server"]
     assert [about["sha256"] for about in found.values()] == [gguf_digest(gguf_file), gguf_digest(chat_file), gguf_digest(gguf_file)]
-    assert found["far"]["context"] == 1024
+    assert found["far"]["context"] == 4096
     ready = httpx.get(f"{several}/ready")
     assert (ready.status_code, ready.json()["models"]) == (200, {"base": "ready", "chatty": "ready", "far": "ready"})
     assert httpx.post(f"{several}/v1/completions", json={"prompt": "a"}).json()["error"]["param"] == "model"

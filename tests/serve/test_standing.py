@@ -21,7 +21,7 @@ from medloom.ledger import Refusal
 from medloom.notice import NOTICE
 from medloom.serve import serve
 
-LONG = {"prompt": "Glorin is a drug", "max_tokens": 900, "temperature": 0, "stream": True}
+LONG = {"prompt": "Glorin is a drug", "max_tokens": 3600, "temperature": 0, "stream": True}
 SHORT = {"prompt": "Glorin is", "max_tokens": 2, "temperature": 0}
 
 
@@ -36,7 +36,7 @@ def test_beyond_slots_and_queue_is_429_at_once(launch: Callable[..., Any]) -> No
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             async def one() -> tuple[int, float, str | None]:
                 began = time.monotonic()
-                response = await client.post("/v1/completions", json={**LONG, "stream": False})
+                response = await client.post("/v1/completions", json={**LONG, "stream": False, "max_tokens": 900})
                 return response.status_code, time.monotonic() - began, response.headers.get("retry-after")
             return list(await asyncio.gather(*(one() for _ in range(6))))
 

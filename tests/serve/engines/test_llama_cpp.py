@@ -16,7 +16,7 @@ from medloom.serve.engines import Ask
 from ...quantise.full.test_vocabulary import TOKENIZERS, folder_for
 
 # Characters that these vocabularies have in parts only, and half a one at the end.
-HARD = "Dose \u2267 5 \u00b5g/kg \u21cc \U0001f48a \U00016a4f\u2a7d \u0e3f\u0e4d\n\n caf\u00e9\u0341"
+HARD = "Dose \u2267 5 \u00b5g\n caf\u00e9 \U00016a4f"
 
 
 @pytest.mark.slow
