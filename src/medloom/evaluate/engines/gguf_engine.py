@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,7 +41,7 @@ class GGUFEngine:
 
         self._path = Path(path)
         # With a clear word about a file that is damaged, which llama.cpp would not give, or altered, which it loads.
-        self._tokens = GGUFTokens(open_gguf(self._path))
+        self._head = open_gguf(self._path)
         settings = xllamacpp.CommonParams()
         settings.model.path = str(self._path)
         settings.n_ctx = context or 0
@@ -122,6 +123,11 @@ class GGUFEngine:
         self._client.close()
         self._server = None  # its destructor ends the threads and gives back the memory
 
+    @cached_property
+    def _letter_bias(self) -> dict[str, Any]:
+        # A large vocabulary takes its time and room, for which an engine that only writes has no use.
+        return GGUFTokens(self._head).letter_bias
+
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         reply: dict[str, Any] = self._server.handle_completions(request)
         if "error" in reply:
@@ -132,7 +138,7 @@ class GGUFEngine:
         for count in sorted({min(FIRST_PROBABILITIES, self._vocabulary), self._vocabulary}):
             reply = self._complete({
                 "prompt": list(prompt), "max_tokens": 1, "temperature": 0.0, "n_probs": count, "logprobs": count, "cache_prompt": cached,
-                **self._tokens.letter_bias})
+                **self._letter_bias})
             likely = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             # A file whose weights are damaged gives scores that are no numbers, which JSON tells as null.
             found = {entry["id"]: math.nan if entry["logprob"] is None else float(entry["logprob"]) for entry in likely}

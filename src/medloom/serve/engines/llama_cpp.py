@@ -97,7 +97,7 @@ class LlamaCpp(ChildProcess):
                 pieces = pieces_of(batch, ask.logprobs)
                 hides = hides and not any(piece.tokens for piece in pieces)
                 if hides and pieces[-1].reason:
-                    pieces[-1] = replace(pieces[-1], tokens=await self._hidden(ask, prompt))
+                    pieces[-1] = replace(pieces[-1], tokens=(await self._hidden(ask, prompt),))
                 yield pieces
                 if pieces[-1].reason:
                     return
@@ -175,19 +175,21 @@ class LlamaCpp(ChildProcess):
                 grammar = "root ::= " + " ".join(f"<[{ids[place]}]>" for place in places)
                 for token in piece_of(await answer(places[0], len(places), logprobs, {"grammar": grammar}), logprobs).tokens:
                     yield token
-            for place in () if text else places:
+                continue
+            for place in places:
                 found = sought(await answer(place, 1, LIKELY, self._tokens.letter_bias), ids[place], logprobs)
                 if found is None:  # megabytes of an answer
                     found = sought(await answer(place, 1, len(self._tokens), self._tokens.letter_bias), ids[place], logprobs)
                 assert found is not None
                 yield found
 
-    async def _hidden(self, ask: Ask, prompt: str | list[int]) -> tuple[Written, ...]:
+    async def _hidden(self, ask: Ask, prompt: str | list[int]) -> Written:
         """The one token of a greedy answer that is a part of a character."""
         count = len(self._tokens) if ask.bias else ask.logprobs
         told = await self._post("/completion", {**request_of(replace(ask, logprobs=count), prompt), **self._tokens.letter_bias})
         chosen = sought(told, likeliest(told, dict(ask.bias)), ask.logprobs)
-        return () if chosen is None else (chosen,)
+        assert chosen is not None, "it is one of those that are told"
+        return chosen
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         async with posted(self.url, path, body, self.key) as response:
